@@ -1,0 +1,25 @@
+"""The one exception that users meet, and nearest-name hints for it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasosegError(Exception):
+    """Report bad input: names the file or argument, what was found, what was expected, and the remedy.
+
+    The command line prints its message alone and exits with code 1.
+    """
+
+
+def nearest(name: str, valid: Iterable[str], *, most: int = 3) -> str:
+    """Word a hint with the valid names nearest to ``name``: ``did you mean 'Larynx'?``.
+
+    Where nothing is near, all valid names are listed (the first twenty).
+    """
+    valid = list(valid)
+    by_folded = {v.casefold(): v for v in valid}
+    near = difflib.get_close_matches(name.casefold(), by_folded, n=most, cutoff=0.5)
+    if near:
+        return "did you mean " + " or ".join(repr(by_folded[n]) for n in near) + "?"
+    listed = ", ".join(repr(v) for v in valid[:20])
+    return f"valid: {listed}{', ...' if len(valid) > 20 else ''}"
