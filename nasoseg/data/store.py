@@ -38,7 +38,7 @@ import numpy.typing as npt
 
 from nasoseg.errors import NasosegError
 from nasoseg.labels import Structure
-from nasoseg.volumes.volume import Geometry
+from nasoseg.volumes.volume import LARGEST_SIDE, Geometry
 
 FORMAT = "nasoseg-slices"
 VERSION = 1
@@ -49,7 +49,6 @@ _ATTRIBUTE_SHAPES: dict[str, tuple[int, ...]] = {
     "source_shape": (3,),
     "source_affine_lps": (4, 4),
 }
-_LARGEST_SIDE = 16384  # no CT has more rows, columns or slices; a header that claims more is not believed
 
 
 @dataclass(frozen=True)
@@ -254,10 +253,10 @@ class Store:
 
     def _read_patient_header(self, key: str, group: h5py.Group, k: int) -> None:
         shape = group["image"].shape
-        if len(shape) != 3 or not all(1 <= side <= _LARGEST_SIDE for side in shape):
+        if len(shape) != 3 or not all(1 <= side <= LARGEST_SIDE for side in shape):
             raise NasosegError(
                 f"{self.path}: patient {key}: image of shape {shape}, expected (slices, rows, columns) of at most"
-                f" {_LARGEST_SIDE} each: prepare the store again"
+                f" {LARGEST_SIDE} each: prepare the store again"
             )
         expected: dict[str, tuple[Any, tuple[int, ...]]] = {
             "image": ("<i2", shape),

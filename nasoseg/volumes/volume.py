@@ -11,6 +11,9 @@ from nasoseg.errors import NasosegError
 AXIAL_DIRECTIONS_LPS = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 """LPS directions of the axial order's three axes: slices to Superior, rows to Posterior, columns to Left."""
 
+LARGEST_SIDE = 16384
+"""No CT has more rows, columns or slices; a header that claims more is not believed."""
+
 
 @dataclass(frozen=True)
 class Geometry:
