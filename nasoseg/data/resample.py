@@ -51,9 +51,10 @@ class Axis:
         the new pixel lies inside, and are 0 outside.
         """
         if self.is_copy:
-            at = np.arange(self.new) + round(self.shift)
-            kept = np.flatnonzero((at >= 0) & (at < self.old))
-            return sparse.csr_matrix((np.ones(len(kept), np.float32), (kept, at[kept])), shape=(self.new, self.old))
+            source = np.arange(self.new) + round(self.shift)
+            kept = np.flatnonzero((source >= 0) & (source < self.old))
+            ones = np.ones(len(kept), np.float32)
+            return sparse.csr_matrix((ones, (kept, source[kept])), shape=(self.new, self.old))
         reach = max(1.0, self.step)
         at = np.arange(self.new) * self.step + self.shift
         first = np.ceil(at - reach).astype(np.int64)

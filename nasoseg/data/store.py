@@ -42,6 +42,7 @@ from nasoseg.volumes.volume import LARGEST_SIDE, Geometry
 
 FORMAT = "nasoseg-slices"
 VERSION = 1
+LIBVER = ("v110", "v110")  # the first HDF5 format whose metadata carry checksums; read since 2017
 MOST_STRUCTURES = 64
 _ATTRIBUTE_SHAPES: dict[str, tuple[int, ...]] = {
     "spacing_mm": (3,),
@@ -167,7 +168,7 @@ def write_store(path: str | os.PathLike[str], patients: Iterable[Patient], struc
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporary, "w", libver=LIBVER) as file:
             file.create_group("patients")
             for patient in patients:
                 write_patient(file.create_group(f"patients/{patient.key}"), patient, structures=len(structures))

@@ -1,4 +1,4 @@
-"""3-D image files in and out: NIfTI (nibabel), NRRD and MetaImage (SimpleITK), one volume a file.
+"""3-D image files in and out, one volume a file: NIfTI here, NRRD and MetaImage by ``itk``.
 
 Array order: a volume read here has the file's own index order, (i, j, k) = first, second, third axis of the file,
 and an affine that maps those indices to LPS millimetres. ``Volume.axial`` brings it into the order of the store.
@@ -17,17 +17,14 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from nasoseg.errors import NasosegError
-from nasoseg.volumes.volume import LARGEST_SIDE, Geometry, Volume
-
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
-"""The files that can be read; the longer ending first."""
+from nasoseg.volumes.header import EXTENSIONS, check_size, checked_geometry, checked_shape, split_name, unreadable
+from nasoseg.volumes.itk import read_itk, write_itk
+from nasoseg.volumes.volume import Geometry, Volume
 
 RANGE_HU = (-32768, 32767)
 """A CT is clipped to int16: metal on an extended scale reaches 30710 HU, padding goes down to -32768."""
 
 _LEAST_CONTRAST_HU = 50  # air to soft tissue is 1000 HU; a CT scaled to 0..1 or by its deviation stays below
-_MOST_VOXELS = 2**31
-_MOST_INFLATION = 1100  # deflate cannot shrink more than 1032 times: a header that claims more lies
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
@@ -37,16 +34,6 @@ def ras_from_lps(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     Both differ in the sign of the first two coordinates only, so that the function is its own inverse.
     """
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-def split_name(path: str | os.PathLike[str]) -> tuple[str, str]:
-    """Split a file's name into stem and image ending: ``a/Larynx.nii.gz`` into ``Larynx`` and ``.nii.gz``.
-
-    The ending is empty where the file is no image of a known kind.
-    """
-    name = Path(path).name
-    ending = next((ending for ending in EXTENSIONS if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)], ending
 
 
 def read_volume(path: str | os.PathLike[str]) -> Volume:
@@ -66,7 +53,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     ending = split_name(path)[1]
     if not ending:
         raise NasosegError(f"{path}: unknown ending, expected one of {', '.join(EXTENSIONS)}: convert the file")
-    volume = _read_nifti(path) if ending.startswith(".nii") else _read_itk(path)
+    volume = _read_nifti(path) if ending.startswith(".nii") else read_itk(path)
     if volume.array.dtype.kind == "f":
         bad = int(volume.array.size - np.count_nonzero(np.isfinite(volume.array)))
         if bad:
@@ -125,14 +112,15 @@ def _read_nifti(path: Path) -> Volume:
         if not isinstance(header, nib.Nifti1Header):
             raise ImageFileError(f"it is {type(image).__name__}, not NIfTI")
         stored = image.dataobj
-        shape, dtype = _checked_shape(path, image.shape), np.dtype(stored.dtype)
-        _check_size(path, shape, dtype)
-        unit = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+        shape, dtype = checked_shape(path, image.shape), np.dtype(stored.dtype)
+        check_size(path, shape, dtype)
+        units: Any = header  # partly typed
+        unit = _MM_PER_UNIT.get(units.get_xyzt_units()[0], 1.0)
         affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
         placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
         raw = _read_bytes(path, stored.offset, stored.offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not placed:
         raise NasosegError(
             f"{path}: its header has neither sform nor qform (both codes are 0), so that its orientation is unknown;"
@@ -141,7 +129,7 @@ def _read_nifti(path: Path) -> Volume:
     array = np.frombuffer(raw, dtype).reshape(shape, order="F").astype(dtype.newbyteorder("="), copy=False)
     if (stored.slope, stored.inter) != (1, 0):
         array = array * np.float64(stored.slope) + np.float64(stored.inter)
-    return Volume(array, _checked_geometry(path, shape, ras_from_lps(affine)))
+    return Volume(array, checked_geometry(path, shape, ras_from_lps(affine)))
 
 
 def _read_bytes(path: Path, start: int, stop: int) -> bytes:
@@ -154,86 +142,6 @@ def _read_bytes(path: Path, start: int, stop: int) -> bytes:
         while opener is gzip.open and stream.read(1 << 20):  # gzip compares its checksum only at the end
             pass
     return raw
-
-
-def _read_itk(path: Path) -> Volume:
-    import SimpleITK  # here: it takes half a second to import, and NIfTI does not need it
-
-    itk: Any = SimpleITK  # partly typed
-    reader = itk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        if reader.GetNumberOfComponents() != 1:
-            raise NasosegError(
-                f"{path}: {reader.GetNumberOfComponents()} values a voxel, expected 1: write each structure or channel"
-                " to a file of its own"
-            )
-        shape = _checked_shape(path, reader.GetSize())
-        if path.suffix.lower() != ".mhd":  # whose voxels lie in another file
-            _check_size(path, shape, np.dtype(np.uint8))
-        if path.suffix.lower() == ".nrrd" and "NRRD_space" not in reader.GetMetaDataKeys():
-            raise NasosegError(
-                f"{path}: its header has no 'space', so that its orientation is unknown; expected"
-                " left-posterior-superior or the like with 'space directions': export the image again"
-            )
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    array = itk.GetArrayFromImage(image).transpose(2, 1, 0)  # SimpleITK hands over (k, j, i)
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(array, _checked_geometry(path, shape, affine))
-
-
-def _unreadable(path: Path, error: BaseException) -> NasosegError:
-    reason = " ".join(str(error).split())[-200:] or type(error).__name__
-    return NasosegError(
-        f"{path}: cannot be read as an image ({reason}): expected a whole {split_name(path)[1]} file; it may be"
-        " truncated or damaged: copy or export it again"
-    )
-
-
-def _checked_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    sides = [int(side) for side in shape]
-    while len(sides) > 3 and sides[-1] == 1:
-        sides.pop()
-    if len(sides) != 3:
-        raise NasosegError(
-            f"{path}: a {len(sides)}-D image of shape {tuple(sides)}, expected a 3-D one: write one time point or"
-            " channel to a file of its own"
-        )
-    if not all(1 <= side <= LARGEST_SIDE for side in sides) or np.prod(sides, dtype=np.float64) > _MOST_VOXELS:
-        raise NasosegError(
-            f"{path}: its header claims the shape {tuple(sides)}, expected sides of 1 to {LARGEST_SIDE} and at most"
-            f" {_MOST_VOXELS} voxels: the header is damaged: copy or export the file again"
-        )
-    return sides[0], sides[1], sides[2]
-
-
-def _check_size(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "iufb":
-        raise NasosegError(f"{path}: voxels of type {dtype}, expected one real number a voxel: convert the file")
-    claimed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    held = path.stat().st_size * (1 if path.name.lower().endswith(".nii") else _MOST_INFLATION)
-    if claimed > held:
-        raise NasosegError(
-            f"{path}: its header claims {claimed} bytes of voxels, more than a file of {path.stat().st_size} bytes can"
-            " hold: it is truncated or its header is damaged: copy or export it again"
-        )
-
-
-def _checked_geometry(path: Path, shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> Geometry:
-    axes = affine[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    usable = np.isfinite(affine).all() and (lengths > 1e-3).all() and (lengths < 1e3).all()
-    if not usable or abs(np.linalg.det(axes / lengths)) < 0.1:
-        raise NasosegError(
-            f"{path}: its affine {np.round(affine[:3], 4).tolist()} does not place voxels, expected finite numbers,"
-            " spacings of 0.001 to 1000 mm and three different directions: export the image again"
-        )
-    return Geometry(shape, affine)
 
 
 def write_volume(path: str | os.PathLike[str], array: npt.NDArray[Any], geometry: Geometry) -> None:
@@ -257,7 +165,7 @@ def write_volume(path: str | os.PathLike[str], array: npt.NDArray[Any], geometry
         array = array.astype(np.uint8)
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # the writers go by the ending
     try:
-        (_write_nifti if ending.startswith(".nii") else _write_itk)(temporary, array, geometry)
+        (_write_nifti if ending.startswith(".nii") else write_itk)(temporary, array, geometry)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -280,14 +188,3 @@ def _write_nifti(path: Path, array: npt.NDArray[Any], geometry: Geometry) -> Non
     if not np.allclose(image.get_qform(), affine_ras, atol=1e-3):
         image.set_qform(affine_ras, code=0)
     image.to_filename(path)
-
-
-def _write_itk(path: Path, array: npt.NDArray[Any], geometry: Geometry) -> None:
-    import SimpleITK
-
-    itk: Any = SimpleITK
-    image = itk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image.SetSpacing([float(side) for side in geometry.spacing_mm])
-    image.SetOrigin([float(value) for value in geometry.affine_lps[:3, 3]])
-    image.SetDirection((geometry.affine_lps[:3, :3] / geometry.spacing_mm).ravel().tolist())
-    itk.WriteImage(image, str(path), useCompression=True)

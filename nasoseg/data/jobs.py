@@ -1,0 +1,139 @@
+"""The work of `prepare`, patient by patient, in several processes."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from nasoseg.data.convert import Conversion, convert
+from nasoseg.data.parts import read_part, write_part
+from nasoseg.data.studies import Study
+from nasoseg.errors import NasosegError
+
+Progress = Callable[[str, int, int], None]
+"""Called with the patient that has just been finished, the number finished, and the number of all."""
+
+_MOST_WORKERS = 8  # each holds a whole scan; more of them wait for the disk
+
+
+@dataclass(frozen=True)
+class Job:
+    """Hold one patient's work.
+
+    Attributes:
+        study: His files.
+        key: His key in the store.
+        conversion: How to convert them.
+        part: The part file to make.
+        mark: Its fingerprint.
+    """
+
+    study: Study
+    key: str
+    conversion: Conversion
+    part: Path
+    mark: str
+
+
+def make_parts(
+    jobs: Sequence[Job],
+    remarks: dict[str, list[str]],
+    left_out: dict[str, str],
+    workers: int | None,
+    progress: Progress | None,
+) -> int:
+    """Make the parts that are not there yet.
+
+    Args:
+        jobs: One for every patient.
+        remarks: Filled: for every patient whose part is there, remarks for the summary.
+        left_out: Filled: for every patient that cannot be used, why.
+        workers: Processes; None takes one a core, at most 8.
+        progress: Called after every patient.
+
+    Returns:
+        How many parts were there already.
+
+    Raises:
+        NasosegError: If a worker died.
+        OSError: If the disk is full.
+    """
+    open_jobs = []
+    for job in jobs:
+        before = read_part(job.part, job.mark)
+        if before is None:
+            open_jobs.append(job)
+        else:
+            remarks[job.study.name] = before
+    reused = done = len(remarks)
+    if reused and progress:
+        progress("finished before", done, len(jobs))
+    for name, found in _results(open_jobs, workers or min(_MOST_WORKERS, _cores())):
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            remarks[name] = found
+        done += 1
+        if progress:
+            progress(name, done, len(jobs))
+    return reused
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # the cores this process may use; Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _results(jobs: Sequence[Job], workers: int) -> Iterator[tuple[str, list[str] | str]]:
+    """Yield each patient's name with his remarks, or with the fault as text, as they are finished."""
+    if workers == 1 or len(jobs) < 2:
+        yield from ((job.study.name, _make_part(job)) for job in jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # HDF5 and its threads must not cross a fork
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin_worker)
+    try:
+        waiting = {pool.submit(_make_part, job): job.study.name for job in jobs}
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+    except BrokenProcessPool as error:
+        raise NasosegError(
+            "prepare: a worker process ended without a word, perhaps for want of memory: pass fewer --workers; a script"
+            ' that calls prepare_nifti needs `if __name__ == "__main__":`. Finished patients are kept'
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end this worker when the parent has gone: it would wait for work for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _make_part(job: Job) -> list[str] | str:
+    """Convert one study and write its part; return remarks, or the fault.
+
+    Raises:
+        OSError: If the disk is full: that is no fault of the patient's.
+    """
+    try:
+        patient, remarks = convert(job.study, job.key, job.conversion)
+    except NasosegError as error:
+        return str(error)
+    except MemoryError:
+        return f"{job.study.ct}: does not fit into memory: pass fewer --workers, or larger --pixel-mm"
+    write_part(job.part, patient, remarks, structures=len(job.conversion.structures), mark=job.mark)
+    return remarks
