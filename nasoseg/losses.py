@@ -1,0 +1,205 @@
+"""The paper's loss: two-sided Dice and focal, on every stage (method: Luo et al. 2020, eqs. 1-3).
+
+All take logits (b, c, h, w), masks (b, k, h, w) and, for partial annotation, ``annotated`` (b, k): a structure that
+was not drawn in a patient adds nothing there. They compute in float32 whatever the precision of the logits, and the
+value and the gradient are finite for any finite logit.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasoseg.heads import Head, one_label
+
+
+_LARGEST_LOGIT = 1e30
+"""Beyond it a sum of differences of logits could leave float32's range (3.4e38)."""
+
+
+class DiceLoss(nn.Module):
+    r"""Compute the two-sided Dice loss, per structure over all pixels of the batch (eq. 1).
+
+    .. math:: 1 - \frac{\sum p r + e}{\sum (p + r) + 2e} - \frac{\sum (1-p)(1-r) + e}{\sum (2 - p - r) + 2e}
+
+    A perfect prediction costs 0 in the limit of many pixels, a structure that is rightly found absent costs 0, the
+    worst costs 1. The paper prints e, not 2e, in the denominators: an absent, rightly empty structure then costs
+    -1/2, so that a batch's loss depends on how many structures it lacks. The value is the mean over the structures
+    that are annotated in any image of the batch; 0 where there is none.
+
+    Args:
+        head: ``multilabel`` or ``multiclass`` logits.
+        epsilon: e, in (0, 1). A small e is a trap: in a batch that lacks a structure the loss falls only once its
+            summed probability is below e, which drives its logits so low that they hardly come back (a rare
+            structure "dies"). The default 0.5 asks for half a pixel.
+        printed: Use the denominators as the paper prints them.
+    """
+
+    def __init__(self, *, head: Head = "multilabel", epsilon: float = 0.5, printed: bool = False) -> None:
+        super().__init__()
+        if not 0 < epsilon < 1:
+            raise ValueError(f"epsilon {epsilon}: expected a number between 0 and 1 (eq. 1)")
+        self.head: Head = head
+        self.epsilon = epsilon
+        self.printed = printed
+
+    def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
+        _check_shapes(logits, target, annotated, self.head)
+        p, q = _both_sides(logits.float(), self.head, annotated)
+        r = target.float()
+        known = torch.ones(r.shape[:2], device=r.device) if annotated is None else annotated.float()
+        e, e_below = self.epsilon, self.epsilon * (1 if self.printed else 2)
+
+        def total(x: Tensor) -> Tensor:
+            return (x.sum(dim=(2, 3)) * known).sum(dim=0)
+
+        inside = (total(p * r) + e) / (total(p + r) + e_below)
+        outside = (total(q * (1 - r)) + e) / (total(q + 1 - r) + e_below)
+        in_batch = known.amax(dim=0)
+        return ((1 - inside - outside) * in_batch).sum() / in_batch.sum().clamp(min=1)
+
+
+class FocalLoss(nn.Module):
+    r"""Compute the focal loss, mean over the pixels of annotated structures (eq. 2; Lin et al. 2017, eq. 5).
+
+    .. math:: -a (1-p)^g \log p \text{ where } r = 1, \qquad -(1-a) p^g \log(1-p) \text{ where } r = 0
+
+    For ``multiclass``, p is the softmax probability of the pixel's own class, and a weighs structures against
+    background: :math:`-a (1-p)^g \log p` on a structure, :math:`-(1-a) (1-p)^g \log p` on background.
+
+    Args:
+        head: ``multilabel`` or ``multiclass`` logits.
+        alpha: a, in (0, 1): weight of the structures' own pixels. Lin's 0.25 favours the background, which suits
+            detectors; small organs want the opposite.
+        gamma: g, 0 or more; 0 gives the weighted cross-entropy.
+    """
+
+    def __init__(self, *, head: Head = "multilabel", alpha: float = 0.75, gamma: float = 2.0) -> None:
+        super().__init__()
+        if not 0 < alpha < 1 or gamma < 0:
+            raise ValueError(f"alpha {alpha}, gamma {gamma}: expected 0 < alpha < 1 and gamma >= 0 (eq. 2)")
+        self.head: Head = head
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
+        _check_shapes(logits, target, annotated, self.head)
+        if self.head == "multiclass":
+            return self._multiclass(logits.float(), target, annotated)
+        # > 0 where the prediction is right
+        toward = torch.where(target.bool(), logits, -logits).float().clamp(min=-_LARGEST_LOGIT)
+        weight = torch.where(target.bool(), self.alpha, 1 - self.alpha)
+        # (1 - p_t)^g = exp(-g softplus(toward)): unlike a power, its gradient is finite for g < 1 as well.
+        losses = weight * torch.exp(-self.gamma * F.softplus(toward)) * F.softplus(-toward)
+        if annotated is None:
+            return losses.mean()
+        known = annotated.float()
+        return (losses.mean(dim=(2, 3)) * known).sum() / known.sum().clamp(min=1)
+
+    def _multiclass(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+        truth = one_label(target if annotated is None else target.bool() & annotated[:, :, None, None].bool())
+        log_p = (
+            _merge_unknown(logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT).log_softmax(dim=1), annotated)
+            .gather(1, truth.unsqueeze(1))
+            .squeeze(1)
+        )
+        weight = torch.where(truth > 0, self.alpha, 1 - self.alpha)
+        wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
+        return (weight * wrong**self.gamma * -log_p).mean()
+
+
+class DiceFocalLoss(nn.Module):
+    """Mix Dice and focal: b Dice + (1 - b) focal (eq. 3).
+
+    Args:
+        head: ``multilabel`` or ``multiclass`` logits.
+        beta: b, in (0, 1).
+        epsilon: Of ``DiceLoss``.
+        alpha: Of ``FocalLoss``.
+        gamma: Of ``FocalLoss``.
+        printed: Of ``DiceLoss``.
+    """
+
+    def __init__(
+        self,
+        *,
+        head: Head = "multilabel",
+        beta: float = 0.5,
+        epsilon: float = 0.5,
+        alpha: float = 0.75,
+        gamma: float = 2.0,
+        printed: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < beta < 1:
+            raise ValueError(f"beta {beta}: expected a number between 0 and 1 (eq. 3)")
+        self.beta = beta
+        self.dice = DiceLoss(head=head, epsilon=epsilon, printed=printed)
+        self.focal = FocalLoss(head=head, alpha=alpha, gamma=gamma)
+
+    def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
+        dice = self.dice(logits, target, annotated)
+        focal = self.focal(logits, target, annotated)
+        mixed: Tensor = self.beta * dice + (1 - self.beta) * focal
+        return mixed
+
+
+class StagedLoss(nn.Module):
+    """Average one loss over the stages of a network (deep supervision).
+
+    Args:
+        loss: Takes (logits, target, annotated).
+        weights: One a stage; they are normalised to sum 1. Equal by default.
+    """
+
+    def __init__(self, loss: nn.Module, *, weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if weights is not None and (min(weights) < 0 or sum(weights) <= 0):
+            raise ValueError(f"weights {list(weights)}: expected numbers of 0 or more, not all 0")
+        self.loss = loss
+        self.weights = None if weights is None else tuple(weights)
+
+    def forward(
+        self, stages: Sequence[Tensor], target: Tensor, annotated: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the weighted mean, and the loss of every stage, for logits (b, c, h, w) of each stage."""
+        weights = self.weights or (1.0,) * len(stages)
+        if len(weights) != len(stages):
+            raise ValueError(f"found {len(weights)} weights for {len(stages)} stages: give one a stage")
+        losses: list[Tensor] = [self.loss(logits, target, annotated) for logits in stages]
+        mean = sum((w * loss for w, loss in zip(weights, losses, strict=True)), torch.zeros_like(losses[0]))
+        return mean / sum(weights), losses
+
+
+def _both_sides(logits: Tensor, head: Head, annotated: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return p and 1 - p (b, k, h, w), each exact where it is small."""
+    if head == "multilabel":
+        return logits.sigmoid(), (-logits).sigmoid()
+    p = logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT).softmax(dim=1)[:, 1:]
+    return p, 1 - p
+
+
+def _merge_unknown(log_p: Tensor, annotated: Tensor | None) -> Tensor:
+    """Add the probability of structures that were not annotated to the background's.
+
+    A pixel outside all drawn structures may well belong to one that nobody drew: it is "background or that one"
+    (marginal loss: Shi et al. 2021, Med. Image Anal. 70, 101979).
+    """
+    if annotated is None:
+        return log_p
+    drawn = torch.cat([torch.zeros_like(annotated[:, :1]), annotated], dim=1).bool()[:, :, None, None]
+    background = log_p.masked_fill(drawn, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return torch.cat([background, log_p[:, 1:]], dim=1)
+
+
+def _check_shapes(logits: Tensor, target: Tensor, annotated: Tensor | None, head: Head) -> None:
+    b, k, h, w = target.shape
+    wanted = (b, k + (head == "multiclass"), h, w)
+    if tuple(logits.shape) != wanted:
+        raise ValueError(f"logits {tuple(logits.shape)} for {head} masks {tuple(target.shape)}: expected {wanted}")
+    if annotated is not None and tuple(annotated.shape) != (b, k):
+        raise ValueError(f"annotated {tuple(annotated.shape)}: expected {(b, k)}, one flag an image and structure")

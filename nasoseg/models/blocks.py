@@ -1,0 +1,51 @@
+"""The pieces that the networks are made of."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvUnit(nn.Sequential):
+    """Convolve, normalise, rectify: the paper's convolution unit (Luo et al. 2020, section 2.1).
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        kernel: Odd kernel side in pixels; the output has the input's height and width.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Padded(nn.Module):
+    """Let a network that halves its input several times take any height and width.
+
+    Pads with zeros at the right and bottom to the next multiple, runs the network, and crops its output.
+
+    Args:
+        network: Maps (b, c, h, w) to (b, k, h, w) where h and w are multiples of ``multiple``.
+        multiple: For a network of n halvings 2^n; 32 suits every usual encoder.
+    """
+
+    def __init__(self, network: nn.Module, *, multiple: int = 32) -> None:
+        super().__init__()
+        self.network = network
+        self.multiple = multiple
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to (b, k, h, w) for any h, w."""
+        h, w = x.shape[-2:]
+        output: Tensor = self.network(pad_to(x, self.multiple))
+        return output[..., :h, :w]
+
+
+def pad_to(x: Tensor, multiple: int) -> Tensor:
+    """Pad (b, c, h, w) with zeros at the right and bottom until h and w are multiples of ``multiple``."""
+    h, w = x.shape[-2:]
+    bottom, right = -h % multiple, -w % multiple
+    # Zeros, because the backward of the other padding modes is not deterministic on CUDA.
+    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
