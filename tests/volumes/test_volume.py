@@ -1,0 +1,63 @@
+"""Axis order and orientation: to axial and back, whatever the grid."""
+
+import numpy as np
+import pytest
+from generated_grids import grids, numbered
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasoseg.errors import NasosegError
+from nasoseg.volumes.volume import AXIAL_DIRECTIONS_LPS, Geometry, Volume, from_axial
+
+
+@given(grids())
+@settings(deadline=None, max_examples=200)
+def test_axial_and_back_is_the_identity(grid):
+    volume = Volume(numbered(grid.shape), grid)
+    assert np.array_equal(from_axial(volume.axial().array, grid), volume.array)
+
+
+@given(grids(), st.data())
+@settings(deadline=None, max_examples=200)
+def test_axial_keeps_every_voxel_at_its_place(grid, data):
+    volume = Volume(numbered(grid.shape), grid)
+    axial = volume.axial()
+    assert axial.array.shape == axial.geometry.shape
+    index = [data.draw(st.integers(0, side - 1)) for side in grid.shape]
+    there = np.argwhere(axial.array == volume.array[tuple(index)])[0]
+    before = grid.affine_lps @ [*index, 1]
+    after = axial.geometry.affine_lps @ [*there, 1]
+    np.testing.assert_allclose(after, before, atol=1e-9)
+
+
+@given(grids())
+@settings(deadline=None, max_examples=200)
+def test_axial_is_axial_already(grid):
+    axes, flips = grid.axial().axial_axes()
+    assert axes == (0, 1, 2)
+    assert flips == (False, False, False)
+
+
+def test_axial_runs_to_superior_posterior_left():
+    # Worked by hand: a NIfTI of RAS order, 2 x 3 x 4; axis 0 to Right, so that columns to Left run backwards.
+    affine = np.diag([-1.0, -2.0, 3.0, 1.0])
+    axial = Volume(numbered((2, 3, 4)), Geometry((2, 3, 4), affine)).axial()
+    assert axial.array.shape == (4, 3, 2)
+    assert axial.array[0, 0, 0] == numbered((2, 3, 4))[1, 2, 0]
+    np.testing.assert_allclose(axial.geometry.affine_lps[:3, 3], [-1, -4, 0])
+    np.testing.assert_allclose(axial.geometry.affine_lps[:3, :3], AXIAL_DIRECTIONS_LPS * [[1], [2], [3]])
+
+
+def test_matches_compares_places_at_the_corners():
+    grid = Geometry((10, 10, 10), np.eye(4))
+    turned = np.eye(4)
+    turned[0, 1] = 0.01  # 0.09 mm at the far corner
+    assert grid.matches(Geometry((10, 10, 10), np.eye(4)))
+    assert not grid.matches(Geometry((10, 10, 10), turned))
+    assert grid.matches(Geometry((10, 10, 10), turned), tolerance_mm=0.1)
+    assert not grid.matches(Geometry((10, 10, 9), np.eye(4)))
+
+
+def test_volume_refuses_another_shape():
+    with pytest.raises(NasosegError, match=r"\(2, 2, 2\).*\(2, 2, 3\)"):
+        Volume(np.zeros((2, 2, 2)), Geometry((2, 2, 3), np.eye(4)))
