@@ -37,10 +37,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from nasoseg.data.atomic_hdf5 import LIBVER
 from nasoseg.data.store_writing import (
     ATTRIBUTE_SHAPES,
     FORMAT,
-    LIBVER,
     VERSION,
     Patient,
     as_text,

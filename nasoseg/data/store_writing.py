@@ -16,13 +16,13 @@ import hdf5plugin
 import numpy as np
 import numpy.typing as npt
 
+from nasoseg.data.atomic_hdf5 import AtomicHDF5
 from nasoseg.errors import NasosegError
 from nasoseg.labels import Structure
 from nasoseg.volumes.volume import LARGEST_SIDE, Geometry
 
 FORMAT = "nasoseg-slices"
 VERSION = 1
-LIBVER = ("v110", "v110")  # the first HDF5 format whose metadata carry checksums; read since 2017
 MOST_STRUCTURES = 64
 _PATIENT_SHA256 = ("image_sha256", "labels_sha256", "voxels_sha256")
 ATTRIBUTE_SHAPES: dict[str, tuple[int, ...]] = {
@@ -193,25 +193,23 @@ def write_store(path: str | os.PathLike[str], patients: Iterable[Patient], struc
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with h5py.File(temporary, "w", libver=LIBVER) as file:
-            file.create_group("patients")
+        with AtomicHDF5(path, temporary) as new:
+            group = new.file.create_group("patients")
             for patient in patients:
                 _check_patient(patient, len(structures))
-                if patient.key in file["patients"]:
+                if patient.key in group:
                     raise NasosegError(f"{path}: found two patients {patient.key!r}, expected one: rename one of them")
-                write_patient(file["patients"].create_group(patient.key), patient, structures=len(structures))
-            if not len(file["patients"]):
+                write_patient(group.create_group(patient.key), patient, structures=len(structures))
+                new.check()
+            if not len(group):
                 raise NasosegError(
                     f"{path}: found no patient to write, expected one or more: see `nasoseg prepare --help`"
                 )
-            write_header(file, structures)
-        commit_file(temporary, path)
-    except (OSError, RuntimeError) as error:  # RuntimeError is h5py's word for a file that could not be closed
+            write_header(new.file, structures)
+    except OSError as error:
         raise NasosegError(
             f"{path}: could not be written ({error}): free disk space or choose another folder"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def commit_file(temporary: Path, path: Path) -> None:
