@@ -16,8 +16,9 @@ from pathlib import Path
 
 import h5py
 
+from nasoseg.data.atomic_hdf5 import AtomicHDF5
 from nasoseg.data.convert import Conversion
-from nasoseg.data.store import LIBVER, VERSION, Patient, commit_file, write_header, write_patient
+from nasoseg.data.store import VERSION, Patient, write_header, write_patient
 from nasoseg.data.studies import Study
 from nasoseg.errors import NasosegError
 from nasoseg.labels import Structure
@@ -60,17 +61,10 @@ def write_part(path: Path, patient: Patient, remarks: Sequence[str], *, structur
     Raises:
         OSError: If the disk is full or not writable.
     """
-    temporary = path.with_suffix(".tmp")
-    try:
-        with h5py.File(temporary, "w", libver=LIBVER) as file:
-            write_patient(file.create_group(patient.key), patient, structures=structures)
-            file.attrs["remarks"] = json.dumps(list(remarks))
-            file.attrs["fingerprint"] = mark
-        commit_file(temporary, path)
-    except RuntimeError as error:  # h5py's word for a file that could not be closed
-        raise OSError(str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with AtomicHDF5(path, path.with_suffix(".tmp")) as new:
+        write_patient(new.file.create_group(patient.key), patient, structures=structures)
+        new.file.attrs["remarks"] = json.dumps(list(remarks))
+        new.file.attrs["fingerprint"] = mark
 
 
 def merge_parts(parts: Mapping[str, Path], out: Path, structures: Sequence[Structure]) -> None:
@@ -79,19 +73,13 @@ def merge_parts(parts: Mapping[str, Path], out: Path, structures: Sequence[Struc
     Raises:
         OSError: If the disk is full or not writable.
     """
-    temporary = parts_folder(out) / "merged.tmp"
-    try:
-        with h5py.File(temporary, "w", libver=LIBVER) as file:
-            patients = file.create_group("patients")
-            for key in sorted(parts):
-                with h5py.File(parts[key], "r") as part:
-                    part.copy(part[key], patients, name=key)
-            write_header(file, structures)
-        commit_file(temporary, out)
-    except RuntimeError as error:
-        raise OSError(str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with AtomicHDF5(out, parts_folder(out) / "merged.tmp") as new:
+        patients = new.file.create_group("patients")
+        for key in sorted(parts):
+            with h5py.File(parts[key], "r") as part:
+                part.copy(part[key], patients, name=key)
+            new.check()
+        write_header(new.file, structures)
 
 
 @contextlib.contextmanager
