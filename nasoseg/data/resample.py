@@ -5,14 +5,16 @@ old one, where whole numbers are pixel centres. Slices are never resampled.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.volume import LARGEST_SIDE, Geometry, from_axial
+
+if TYPE_CHECKING:  # half a second, once a process, and most stores are not resampled
+    from scipy import sparse
 
 AIR_HU = -1024
 _INTEGER = 1e-4  # pixels; affines are float32 in NIfTI, 1e-7 of a side of 512
@@ -44,7 +46,7 @@ class Axis:
         at = np.arange(self.new) * self.step + self.shift
         return np.asarray((at >= -0.5 - _INTEGER) & (at <= self.old - 0.5 + _INTEGER))
 
-    def weights(self, *, widened: bool) -> sparse.csr_matrix:
+    def weights(self, *, widened: bool) -> "sparse.csr_matrix":
         """Return the (new, old) weights of linear interpolation.
 
         Rows add up to 1 where the new pixel lies inside, and are 0 outside.
@@ -53,6 +55,8 @@ class Axis:
             widened: Widen the triangle to the step where the new pixels are larger: it averages over what a new pixel
                 covers, so that nothing aliases.
         """
+        from scipy import sparse
+
         if self.is_copy:
             source = np.arange(self.new) + round(self.shift)
             kept = np.flatnonzero((source >= 0) & (source < self.old))
