@@ -153,27 +153,38 @@ def positions(wanted: Sequence[str], available: Sequence[str], *, where: str) ->
     return found
 
 
-_SIDES = [
-    (case(left), case(right))
-    for left, right in (("Left", "Right"), ("Lt", "Rt"), ("L", "R"))
-    for case in (str.title, str.lower, str.upper)
-]
-_SIDE_PATTERNS = [
-    # A capitalised long word may touch the next capital (LeftParotid); anything else stands between separators.
-    (re.compile(rf"{here}(?![a-z])" if here in ("Left", "Right") else rf"(?<![^\s_\-]){here}(?![^\s_\-])"), there)
-    for pair in _SIDES
-    for here, there in (pair, pair[::-1])
-]
+_APART = r"[\s_\-.()]"  # what stands between words
+
+
+def _side_patterns() -> list[tuple[re.Pattern[str], str]]:
+    patterns = []
+    for left, right in (("Left", "Right"), ("Lt", "Rt"), ("L", "R")):
+        for here, there in ((left, right), (right, left)):
+            # Capitalised, it may touch another word (LeftParotid, ParotidLt, ParotidL); a letter more carefully than a
+            # word, so that Larynx, PTVL and ROI have no side. In one case throughout, it stands apart.
+            touching = r"(?=[A-Z][a-z]|[^A-Za-z]|$)" if len(here) == 1 else r"(?![a-z])"
+            patterns.append((re.compile(rf"(?<![A-Z]){here}{touching}"), there))
+            for case in (str.lower, str.upper):
+                apart = rf"(?:^|(?<={_APART})){case(here)}(?={_APART}|$)"
+                patterns.append((re.compile(apart), case(there)))
+    return patterns
+
+
+_SIDE_PATTERNS = _side_patterns()
 
 
 def mirrored(name: str) -> str:
     """Return the name of the structure on the other side, or the name itself where it has no side.
 
-    ``Parotid_L`` gives ``Parotid_R``, ``LeftParotid`` gives ``RightParotid``, ``Larynx`` gives ``Larynx``.
+    ``Parotid_L`` gives ``Parotid_R``, ``LeftParotid`` gives ``RightParotid``, ``Larynx`` gives ``Larynx``. A spelling
+    that does not show its side, of a structure known to have one, gives the other side's TG-263 name: ``leftparotid``
+    gives ``Parotid_R``.
     """
-    for pattern, there in _SIDE_PATTERNS:
-        if match := pattern.search(name):
-            return name[: match.start()] + there + name[match.end() :]
+    known = _KNOWN.get(folded(name))
+    for spelling in (name, known.tg263) if known else (name,):
+        for pattern, there in _SIDE_PATTERNS:
+            if match := pattern.search(spelling):
+                return spelling[: match.start()] + there + spelling[match.end() :]
     return name
 
 

@@ -24,6 +24,14 @@ MIRRORED = [
     ("OpticNrv_L", "OpticNrv_R"),
     ("Eyes L", "Eyes R"),
     ("Lens_L", "Lens_R"),
+    ("LensL", "LensR"),
+    ("EyeL_PRV", "EyeR_PRV"),
+    ("LParotid", "RParotid"),
+    ("LtParotid", "RtParotid"),
+    ("ParotidLt", "ParotidRt"),
+    ("Parotid.L", "Parotid.R"),
+    ("parotid (l)", "parotid (r)"),
+    ("Lt. Parotid", "Rt. Parotid"),
     ("Lobe_Temporal_L", "Lobe_Temporal_R"),
     ("Eye_L_PRV", "Eye_R_PRV"),
     ("Glnd_Submand_L", "Glnd_Submand_R"),
@@ -32,7 +40,7 @@ MIRRORED = [
 WITHOUT_SIDE = [
     "Larynx", "Brainstem", "Brain Stem", "SpinalCord", "PTV56", "PTV70", "PTV_5600", "CTVnd", "Mandible", "Lips",
     "Lens", "OpticChiasm", "Esophagus", "locref", "BrainLeftover", "Cleft", "Bright", "Cleft_Palate", "ALT", "Retina",
-    "LR", "Level2", "leftover", "Rtx", "ROI", "Lung", "Rectum", "",
+    "LR", "PTVL", "CTV_LN", "leftparot", "Lymph", "Node_LIIa", "Level2", "leftover", "Rtx", "ROI", "Lung", "Rectum", "",
 ]  # fmt: skip
 
 
@@ -45,6 +53,18 @@ def test_sided_names_mirror_to_each_other(left, right):
 @pytest.mark.parametrize("name", WITHOUT_SIDE)
 def test_names_without_a_side_mirror_to_themselves(name):
     assert labels.mirrored(name) == name
+
+
+@pytest.mark.parametrize(("name", "other"), [
+    ("leftparotid", "Parotid_R"),
+    ("rparotid", "Parotid_L"),
+    ("PAROTIDL", "Parotid_R"),
+    ("LEFTEYE", "Eye_R"),
+    ("opticnrvr", "OpticNrv_L"),
+])  # fmt: skip
+def test_known_structures_mirror_though_the_spelling_hides_the_side(name, other):
+    assert labels.mirrored(name) == other
+    assert labels.mirror_order([name, other]) == [1, 0]
 
 
 @pytest.mark.parametrize("preset", [OPENKBP, PAPER], ids=["OPENKBP", "PAPER"])
