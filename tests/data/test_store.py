@@ -6,6 +6,11 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 import h5py
 import numpy as np
 import pytest
@@ -159,6 +164,28 @@ def test_full_disk_leaves_nothing(tmp_path):
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.skipif(resource is None, reason="no limits on this system")
+@pytest.mark.parametrize("limit", [1, 5_000, 100_000])
+def test_disk_that_refuses_at_any_time_leaves_nothing(tmp_path, limit):
+    """The system's limit on a file's size stands for the full disk, which only root can make."""
+    patients = [random_patient(f"p{i}", structures=3, shape=(20, 64, 64), seed=i) for i in range(3)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(NasosegError, match=r"store.h5: could not be written \(.*free disk space"):
+            write_store(tmp_path / "store.h5", patients, structures(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    write_store(tmp_path / "store.h5", patients, structures(3))  # and HDF5 is none the worse for it
+    assert Store(tmp_path / "store.h5").check("p2") == []
+
+
+def test_folder_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(NasosegError, match=r"could not be written .*choose another folder"):
+        write_store(tmp_path / "none" / "store.h5", [random_patient("p", structures=3)], structures(3))
 
 
 def set_attribute(path, name, value):
