@@ -1,0 +1,73 @@
+"""The command line: ``nasoseg COMMAND ...``. Finds the command and words its errors; imports nothing heavy."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from nasoseg.cli.configs import config_argument
+from nasoseg.errors import NasosegError, nearest
+
+COMMANDS = {
+    "prepare": "make a store from folders of CT and structures",
+    "info": "print what a store holds",
+    "check": "verify a store and its checksums",
+    "split": "deal a store's patients (or slices) to folds",
+    "fit": "train a model, then test it on the patients it has not seen",
+    "validate": "measure a checkpoint on the validation patients",
+    "test": "measure a checkpoint on the test patients and write metrics.csv",
+    "predict": "write a checkpoint's masks of the test patients as NIfTI",
+}
+_TRAINING = ("fit", "validate", "test", "predict")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0 only when all of it succeeded."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if given[0] == "--version":
+        print(f"nasoseg {version('nasoseg')}")
+        return 0
+    command, *rest = given
+    try:
+        if command not in COMMANDS:
+            raise NasosegError(f"command {command!r}: {nearest(command, COMMANDS)} See `nasoseg --help`.")
+        if command in _TRAINING:
+            rest = config_argument(rest)  # before torch is imported: a wrong name is told at once
+            from nasoseg.cli.training import run_training
+
+            return run_training(command, rest)
+        return _run_plain(command, rest)
+    except NasosegError as error:
+        print(f"nasoseg {command}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nnasoseg {command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def _run_plain(command: str, rest: list[str]) -> int:
+    module = importlib.import_module(f"nasoseg.cli.{command}")
+    parser = argparse.ArgumentParser(
+        prog=f"nasoseg {command}",
+        description=module.HELP,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    code: int = module.run(parser.parse_args(rest))
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {line}" for name, line in COMMANDS.items())
+    return (
+        "usage: nasoseg COMMAND ...\n\nSegment tissues in head-and-neck CT with a two-stage U-Net.\n\n"
+        f"commands:\n{listed}\n\n`nasoseg COMMAND --help` says more. Start with: nasoseg fit --config sample"
+    )

@@ -1,0 +1,309 @@
+"""fit, validate, test and predict: LightningCLI with our defaults, a run folder, and errors that help."""
+
+import logging
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors.torch import save_file
+
+from nasoseg.data.datamodule import SliceDataModule
+from nasoseg.errors import NasosegError, nearest
+from nasoseg.files import whole_file
+from nasoseg.tasks.base import SegmentationTask
+from nasoseg.tasks.checkpoints import AtomicCheckpointIO, RandomState, load_checkpoint
+from nasoseg.tasks.loading import load_weights
+from nasoseg.tasks.predictions import NiftiPredictions
+from nasoseg.tasks.progress import progress_callbacks
+from nasoseg.tasks.results import print_scores, write_metrics
+from nasoseg.tasks.watch import TrainingWatch
+
+EXAMPLES = {
+    "fit": "nasoseg fit --config two_stage --data.store store.h5 --data.fold 0 --run runs/two_stage/fold0",
+    "validate": "nasoseg validate --config runs/two_stage/fold0/config.yaml",
+    "test": "nasoseg test --config runs/two_stage/fold0/config.yaml",
+    "predict": "nasoseg predict --config runs/two_stage/fold0/config.yaml",
+}
+
+
+def run_training(command: str, arguments: Sequence[str]) -> int:
+    """Run ``fit``, ``validate``, ``test`` or ``predict`` with command-line arguments; return the exit code."""
+    _quieten()
+    cli = TrainingCLI(command, list(arguments) or ["--help"])
+    getattr(cli, command)()
+    return 0
+
+
+class _Parser(LightningArgumentParser):
+    """Word a wrong key with the nearest valid ones."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        text = " ".join(message.split())
+        raise NasosegError(f"{text[:900]}{self._hint(text)}\nSee `nasoseg fit --help`, or --print_config.")
+
+    def _hint(self, text: str) -> str:
+        match = re.search(r"[Kk]ey '([^']+)' is not|Key \"([^\"]+)\"|[Uu]nrecognized arguments: --([\w.]+)", text)
+        if match is None:
+            return ""
+        key = next(group for group in match.groups() if group)
+        return f"\n{key!r}: {nearest(key, _keys(self))}"
+
+
+def _keys(parser: LightningArgumentParser) -> list[str]:
+    """List the keys a config may have, those of the shipped models' arguments included."""
+    from nasoseg.tasks.two_stage import TwoStageUNet
+
+    keys = [action.dest for action in parser._actions if action.dest not in ("help", "print_config")]
+    inner = LightningArgumentParser()
+    inner.add_class_arguments(TwoStageUNet, "model.init_args")
+    keys += [action.dest for action in inner._actions if action.dest.startswith("model.")]
+    return keys + [key.rpartition(".")[2] for key in keys]
+
+
+class TrainingCLI(LightningCLI):
+    """Build model, data and trainer from a config; run one command on them.
+
+    Args:
+        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        arguments: Command-line arguments.
+    """
+
+    def __init__(self, command: str, arguments: list[str]) -> None:
+        self.command = command
+        super().__init__(
+            SegmentationTask,
+            SliceDataModule,
+            save_config_callback=None,
+            trainer_defaults={
+                "max_epochs": 100,
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,  # SliceDataModule deals the slices
+                "enable_model_summary": False,  # one line says it
+            },
+            seed_everything_default=0,
+            parser_class=_Parser,
+            parser_kwargs={
+                "prog": f"nasoseg {command}",
+                "description": f"example:\n  {EXAMPLES[command]}",
+            },
+            subclass_mode_model=True,
+            args=arguments,
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the given arguments alone, whatever ``sys.argv`` holds."""
+        self.config = parser.parse_args(args)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what a run needs beside model, data and trainer."""
+        parser.add_argument("--run", type=str | None, default=None, help="Run folder (default: runs/METHOD/foldN).")
+        parser.add_argument("--force", type=bool, default=False, help="Overwrite the results in the run folder.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="A file, or `last` or `best` of the run folder. fit resumes from it; the others default to best.",
+        )
+        parser.add_argument(
+            "--test_at_end", type=bool, default=True, help="Whether fit ends by testing the best model."
+        )
+        parser.add_argument(
+            "--channels_last", type=bool, default=True, help="Memory format of the network: faster where supported."
+        )
+        parser.link_arguments("data", "model.init_args.labels", compute_fn=_labels_of, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate")
+        parser.set_defaults({"model": {"class_path": "nasoseg.TwoStageUNet"}})
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run folder, and what is always on."""
+        self.run_folder = Path(self.config.run or self._default_run())
+        self.trainer_defaults["callbacks"] = self._callbacks()
+        self.config.trainer.enable_progress_bar = bool(self.config.trainer.enable_progress_bar) and _terminal()
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        """Build the trainer with the run folder's logger and atomic checkpoints, unless others are configured."""
+        configured = self.config_init.trainer
+        if configured.logger in (None, True):
+            kwargs["logger"] = CSVLogger(self.run_folder, name="", version="logs")
+        plugins = (
+            list(configured.plugins or []) if isinstance(configured.plugins, list | None) else [configured.plugins]
+        )
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, AtomicCheckpointIO()]
+        trainer: lightning.Trainer = super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
+        return trainer
+
+    def fit(self) -> None:
+        """Train, keep the best checkpoint by validation DSC, and test it."""
+        resume = self._checkpoint(self.config.ckpt_path) if self.config.ckpt_path else None
+        self._claim_run_folder(resuming=resume is not None)
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        self._write_run()
+        if self.config.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self._announce()
+        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
+        if self.trainer.interrupted:
+            raise KeyboardInterrupt
+        if self.config.test_at_end:
+            self.test()
+        elif self.trainer.is_global_zero:
+            self._write_weights()
+
+    def validate(self) -> None:
+        """Measure a checkpoint on the validation patients."""
+        self._load()
+        self.trainer.validate(self.model, datamodule=self.datamodule)
+
+    def test(self) -> None:
+        """Measure a checkpoint on the test patients; write and print the table."""
+        self._load()
+        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        scores = self.model.test_scores
+        if not self.trainer.is_global_zero or scores is None:
+            return
+        self._write_weights()
+        data = self.datamodule
+        context = {
+            "method": type(self.model).__name__,
+            "protocol": data.protocol,
+            "fold": data.fold,
+            "store": data.store.content_sha256[:12],
+            "split": data.split.sha256[:12],
+        }
+        write_metrics(self.run_folder / "metrics.csv", scores, context=context)
+        title = f"{context['method']}, test patients of fold {data.fold}, protocol {data.protocol}"
+        print_scores(scores, title=title)
+        print(f"run folder: {self.run_folder}")
+
+    def predict(self) -> None:
+        """Write the masks of the test patients as NIfTI on their original grids."""
+        self._load()
+        self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+        if self.trainer.is_global_zero:
+            print(f"predictions: {self.run_folder / 'predictions'}")
+
+    def _load(self) -> None:
+        path = self._checkpoint(self.config.ckpt_path if self.command != "fit" else "best")
+        load_weights(self.model, load_checkpoint(path)["state_dict"], where=str(path))
+        if self.config.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+
+    def _checkpoint(self, named: str | None) -> Path:
+        named = named or "best"
+        folder = self.run_folder / "checkpoints"
+        path = folder / f"{named}.ckpt" if named in ("best", "last") else Path(named)
+        if not path.is_file():
+            raise NasosegError(
+                f"--ckpt_path: no checkpoint {path}: train first, or name a file that `nasoseg fit` wrote"
+            )
+        return path
+
+    def _default_run(self) -> str:
+        method = self.config.model.class_path.rpartition(".")[2].lower()
+        return f"runs/{method}/fold{self.config.data.fold}"
+
+    def _claim_run_folder(self, *, resuming: bool) -> None:
+        kept = [p for p in _RESULTS if (self.run_folder / p).exists()]
+        if resuming or not kept:
+            return
+        if not self.config.force:
+            raise NasosegError(
+                f"--run: {self.run_folder} holds a run already ({', '.join(kept)}): resume it with --ckpt_path last,"
+                " overwrite it with --force true, or choose another folder with --run"
+            )
+        for name in kept:
+            path = self.run_folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _write_run(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        try:
+            self.run_folder.mkdir(parents=True, exist_ok=True)
+            self.datamodule.split.save(self.run_folder / "split.json")
+            self.config.data.labels = list(self.datamodule.labels)
+            self.config.run = str(self.run_folder)
+            text = self.parser.dump(self.config, skip_none=False)
+            with whole_file(self.run_folder / "config.yaml") as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise NasosegError(f"--run: {self.run_folder} cannot be written ({error}): choose another") from error
+
+    def _write_weights(self) -> None:
+        """Keep the loaded weights as safetensors too: they can be shared and read without trust."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        final = self.run_folder / "checkpoints" / "best.safetensors"
+        with whole_file(final) as temporary:
+            save_file(weights, temporary, metadata={"labels": "\n".join(self.model.labels)})
+
+    def _announce(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        data = self.datamodule
+        counts = ", ".join(f"{len(data.slices(part))} {part}" for part in ("train", "validation", "test"))
+        parameters = sum(p.numel() for p in self.model.parameters())
+        print(
+            f"{type(self.model).__name__}, {parameters / 1e6:.2f} M parameters; {len(data.labels)} structures;"
+            f" patients: {counts}; protocol {data.protocol}, fold {data.fold}",
+            flush=True,
+        )
+
+    def _callbacks(self) -> list[lightning.Callback]:
+        callbacks: list[lightning.Callback] = [
+            ModelCheckpoint(
+                dirpath=self.run_folder / "checkpoints",
+                filename="best",
+                monitor="val/dsc",
+                mode="max",
+                save_last=True,
+                enable_version_counter=False,
+            ),
+            *progress_callbacks(terminal=_terminal()),
+        ]
+        if self.command == "fit":
+            callbacks += [TrainingWatch(), RandomState(), LearningRateMonitor()]
+        if self.command == "predict":
+            callbacks.append(NiftiPredictions(self.run_folder / "predictions", force=self.config.force))
+        return callbacks
+
+
+_RESULTS = ("config.yaml", "split.json", "checkpoints", "logs", "metrics.csv", "predictions")
+
+
+def _labels_of(data: SliceDataModule) -> list[str]:
+    return data.labels
+
+
+def _channels_of(data: SliceDataModule) -> int:
+    return data.in_channels
+
+
+def _terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _quieten() -> None:
+    """Leave out what Lightning says of itself, and its advice that does not apply here."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in ("does not have many workers", "The number of training batches", "Checkpoint directory .* exists"):
+        warnings.filterwarnings("ignore", f".*{text}")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated")  # Lightning 2.6 with torch 2.12

@@ -1,0 +1,183 @@
+"""What every method shares: the step, the optimiser, the metrics and what is logged."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from nasoseg import labels as structure_names
+from nasoseg.data.dataset import Sample
+from nasoseg.errors import NasosegError
+from nasoseg.heads import Head, channels, decide, expand_planes, structure_logits, structure_probabilities
+from nasoseg.losses import DiceFocalLoss, StagedLoss
+from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, merge_scores
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class SegmentationTask(lightning.LightningModule):
+    """Train, validate, test and predict with any network that maps images to logits.
+
+    A subclass builds the network; everything else is here, so that all methods are treated alike.
+
+    Args:
+        network: Maps (b, c, h, w) to logits (b, k, h, w), or in training to a list with the logits of every stage.
+        labels: Structures, in the order of the channels.
+        in_channels: Channels of the image.
+        head: ``multilabel`` (a sigmoid a structure, overlaps allowed) or ``multiclass`` (one softmax).
+        loss: Takes (logits, masks, annotated); the paper's Dice + focal by default.
+        stage_weights: Weights of the stages' losses; equal by default.
+        optimizer: Makes the optimiser; Adam with learning rate 0.001 by default (Luo et al. 2020, section 3.3).
+        lr_scheduler: Makes the schedule; by default x 0.9 every 10 epochs (the paper says "iterations": see the
+            documentation). None keeps the learning rate.
+        lr_interval: Whether the schedule counts epochs or optimiser steps.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        labels: structure_names.Labels,
+        in_channels: int = 1,
+        head: Head = "multilabel",
+        loss: nn.Module | None = None,
+        stage_weights: list[float] | None = None,
+        optimizer: MakeOptimizer = lambda parameters: torch.optim.Adam(parameters, lr=0.001),
+        lr_scheduler: MakeScheduler | None = lambda optimizer: torch.optim.lr_scheduler.StepLR(
+            optimizer, step_size=10, gamma=0.9
+        ),
+        lr_interval: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        super().__init__()
+        self.labels = structure_names.names(labels)
+        self.in_channels = in_channels
+        self.head: Head = head
+        self.network = network
+        self.staged_loss = StagedLoss(loss or DiceFocalLoss(head=head), weights=stage_weights)
+        self.make_optimizer = optimizer
+        self.make_scheduler = lr_scheduler
+        self.lr_interval = lr_interval
+        self.test_scores: Scores | None = None
+        self._overlap: OverlapMetrics | None = None
+        self._auc: StreamingAUC | None = None
+
+    @property
+    def classes(self) -> int:
+        """Logit channels: one a structure, and one for the background of a softmax."""
+        return channels(len(self.labels), self.head)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (b, c, h, w), windowed to -1..1, to the final logits (b, k, h, w)."""
+        return self.stages(image)[-1]
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Map images (b, c, h, w) to the logits of every stage that the network returns."""
+        output = self.network(image)
+        return list(output) if isinstance(output, list | tuple) else [output]
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser and its schedule, for Lightning."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": self.lr_interval},
+        }
+
+    def training_step(self, batch: Sample, batch_number: int) -> Tensor:
+        """Return the loss of a batch."""
+        target = expand_planes(batch["labels"], len(self.labels))
+        loss: Tensor
+        loss, losses = self.staged_loss(self.stages(batch["image"]), target, batch["annotated"])
+        count = len(batch["patient"])
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        if len(losses) > 1:
+            for number, stage_loss in enumerate(losses, start=1):
+                name = f"train/loss_stage{number}"
+                self.log(name, stage_loss, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        return loss
+
+    def on_fit_start(self) -> None:
+        """Check that the data are what the network was made for, before hours are spent."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        found = [("labels", list(data.labels), self.labels), ("in_channels", data.in_channels, self.in_channels)]
+        for name, of_data, of_model in found:
+            if of_data != of_model:
+                raise NasosegError(f"model.{name}: the model has {of_model}, the data give {of_data}: make them equal")
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count anew."""
+        self._overlap = self._new_overlap(self.trainer.val_dataloaders)
+
+    def validation_step(self, batch: Sample, batch_number: int) -> None:
+        """Count one batch of a validation volume."""
+        logits, target = self._predict_batch(batch)
+        loss = self.staged_loss.loss(logits, target, batch["annotated"])  # of the final stage
+        self.log("val/loss", loss, batch_size=len(batch["patient"]), sync_dist=True)
+        self._count(batch, logits, target)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the DSC of every structure, and their mean, which picks the checkpoint."""
+        assert self._overlap is not None
+        summary = self._overlap.compute().summary("volume")
+        dsc = summary.means["dsc"]
+        for name, value in zip(self.labels, dsc.tolist(), strict=True):
+            if value == value:  # a structure without a validation patient has no DSC
+                self.log(f"val/dsc/{name}", value, rank_zero_only=True)
+        self.log("val/dsc", dsc.nanmean().item(), prog_bar=True)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin to count anew."""
+        self._overlap = self._new_overlap(self.trainer.test_dataloaders)
+        self._auc = StreamingAUC(self._overlap.patients, self.labels).to(self.device)
+
+    def test_step(self, batch: Sample, batch_number: int) -> None:
+        """Count one batch of a test volume."""
+        logits, target = self._predict_batch(batch)
+        self._count(batch, logits, target)
+        assert self._auc is not None
+        self._auc.update(
+            structure_logits(logits.float(), self.head),
+            target,
+            annotated=batch["annotated"],
+            patients=batch["patient"],
+            slices=batch["slice"],
+        )
+
+    def on_test_epoch_end(self) -> None:
+        """Compute all metrics, keep them in ``test_scores`` and log their headline."""
+        assert self._overlap is not None
+        assert self._auc is not None
+        self.test_scores = merge_scores(self._overlap.compute(), self._auc.compute())
+        for metric, value in self.test_scores.summary("volume").overall.items():
+            self.log(f"test/{metric}", value, rank_zero_only=True)
+
+    def predict_step(self, batch: Sample, batch_number: int) -> Sample:
+        """Return the masks (b, k, h, w) of a batch with the patient and slice of each."""
+        masks = decide(self(batch["image"]), self.head)
+        return {"masks": masks, "patient": batch["patient"], "slice": batch["slice"]}
+
+    def _predict_batch(self, batch: Sample) -> tuple[Tensor, Tensor]:
+        return self(batch["image"]), expand_planes(batch["labels"], len(self.labels))
+
+    def _count(self, batch: Sample, logits: Tensor, target: Tensor) -> None:
+        assert self._overlap is not None
+        self._overlap.update(
+            decide(logits, self.head),
+            structure_probabilities(logits.float(), self.head),
+            target,
+            annotated=batch["annotated"],
+            patients=batch["patient"],
+            slices=batch["slice"],
+        )
+
+    def _new_overlap(self, loader: Any) -> OverlapMetrics:
+        return OverlapMetrics(loader.dataset.patients, self.labels).to(self.device)

@@ -1,0 +1,113 @@
+"""A trained model from its run folder: weights and plain data, no code from the file."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from nasoseg.errors import NasosegError
+from nasoseg.tasks.base import SegmentationTask
+from nasoseg.tasks.checkpoints import load_checkpoint
+
+TRUSTED = ("nasoseg.", "torch.nn.", "torch.optim.", "segmentation_models_pytorch.")
+"""Import paths that a run folder's config may name without ``trust``."""
+
+
+def load(
+    path: str | os.PathLike[str], *, model: SegmentationTask | None = None, trust: bool = False
+) -> SegmentationTask:
+    """Load a trained model for inference.
+
+    Args:
+        path: A run folder, or a checkpoint in one.
+        model: The model to load the weights into; built from the run folder's ``config.yaml`` by default.
+        trust: Whether the config may name classes of other packages, whose code then runs.
+
+    Returns:
+        The model in evaluation mode, on the CPU.
+
+    Raises:
+        NasosegError: If something is missing, damaged or does not fit, or the config names a class that is not
+            trusted.
+    """
+    path = Path(path)
+    run = path if path.is_dir() else path.parent.parent
+    weights = _weights(path)
+    if model is None:
+        model = _build(run / "config.yaml", trust=trust)
+    load_weights(model, weights, where=str(path))
+    return model.eval()
+
+
+def load_weights(model: lightning.LightningModule, weights: dict[str, Any], *, where: str) -> None:
+    """Load named tensors into a model, all or none.
+
+    Raises:
+        NasosegError: If names or shapes differ.
+    """
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
+    if wrong:
+        raise NasosegError(
+            f"{where}: the weights are of another network ({len(wrong)} tensors differ, for example {wrong[0]!r}):"
+            " use the config.yaml of their run folder"
+        )
+    model.load_state_dict(weights)
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        folder = path / "checkpoints"
+        found = [folder / name for name in ("best.safetensors", "best.ckpt") if (folder / name).is_file()]
+        if not found:
+            raise NasosegError(f"{path}: no run folder: expected checkpoints/best.ckpt, which `nasoseg fit` writes")
+        path = found[0]
+    if path.suffix != ".safetensors":
+        state: dict[str, Any] = load_checkpoint(path)["state_dict"]
+        return state
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise NasosegError(f"{path}: cannot be read as safetensors ({error}): copy it again") from error
+
+
+def _build(path: Path, *, trust: bool) -> SegmentationTask:
+    from lightning.pytorch.cli import LightningArgumentParser
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        model, data = dict(config["model"]), dict(config["data"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise NasosegError(f"{path}: cannot be read as a run's config ({error}): pass model=...") from error
+    if not trust:
+        _check_trusted(model, path)
+    windows = data.get("windows_hu") or [None]
+    arguments = dict(model.get("init_args") or {})
+    arguments["labels"] = data.get("labels")
+    arguments["in_channels"] = len(windows) * (2 * int(data.get("context") or 0) + 1)
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(SegmentationTask, "model")
+    try:
+        parsed = parser.parse_object({"model": {"class_path": model["class_path"], "init_args": arguments}})
+        built: SegmentationTask = parser.instantiate_classes(parsed).model
+    except Exception as error:  # whatever a class of the config raises
+        raise NasosegError(f"{path}: the model cannot be built ({error}): pass model=...") from error
+    return built
+
+
+def _check_trusted(node: Any, path: Path) -> None:
+    if isinstance(node, dict):
+        named = node.get("class_path")
+        if named is not None and not str(named).startswith(TRUSTED):
+            raise NasosegError(
+                f"{path}: names the class {named!r}, whose code would run: pass trust=True if you know where the file"
+                " comes from"
+            )
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            _check_trusted(child, path)

@@ -1,0 +1,60 @@
+"""What a test leaves behind: ``metrics.csv`` and a table to read."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nasoseg.errors import NasosegError
+from nasoseg.files import whole_file
+from nasoseg.metrics import Scores
+
+SHOWN = ("dsc", "jsc", "f1", "auc")
+
+
+def write_metrics(path: str | os.PathLike[str], scores: Scores, *, context: Mapping[str, Any]) -> None:
+    """Write ``metrics.csv``: a row per patient, structure, averaging and metric, whole or not at all.
+
+    Args:
+        path: The file.
+        scores: Of a test.
+        context: Columns that are equal in every row: method, protocol, fold, the hashes of store and split.
+
+    Raises:
+        NasosegError: If the file cannot be written.
+    """
+    path = Path(path)
+    rows = scores.rows()
+    try:
+        with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [*context, *rows[0]])
+            writer.writeheader()
+            writer.writerows({**context, **row, "value": f"{row['value']:.6g}"} for row in rows)
+    except OSError as error:
+        raise NasosegError(
+            f"{path}: could not be written ({error}): free disk space or choose another --run"
+        ) from error
+
+
+def print_scores(scores: Scores, *, title: str, metrics: Sequence[str] = SHOWN) -> None:
+    """Print a table: structure x metric, mean over patients of the value per volume, and patients counted."""
+    summary = scores.summary("volume")
+    table = Table(title=title, caption="per patient volume, mean over patients; all: mean over structures")
+    table.add_column("structure")
+    for metric in metrics:
+        table.add_column(metric.upper(), justify="right")
+    table.add_column("patients", justify="right")
+    for i, name in enumerate(scores.labels):
+        counted = int(summary.counted["dsc"][i])
+        table.add_row(name, *(_number(float(summary.means[m][i])) for m in metrics), str(counted))
+    table.add_section()
+    table.add_row("all", *(_number(summary.overall[m]) for m in metrics), str(len(scores.patients)))
+    Console().print(table)
+
+
+def _number(value: float) -> str:
+    return "-" if value != value else f"{value:.3f}"

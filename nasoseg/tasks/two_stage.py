@@ -1,0 +1,98 @@
+"""The paper's method as a LightningModule."""
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from nasoseg import labels as structure_names
+from nasoseg.heads import Head, channels
+from nasoseg.models import Coupling, GateCoupling, MultiScalePooling, ResidualCoupling, TwoStageNet
+from nasoseg.models import UNet as UNetNetwork
+from nasoseg.tasks.base import SegmentationTask
+
+
+class TwoStageUNet(SegmentationTask):
+    """Segment tissues in CT in two stages (Luo et al. 2020).
+
+    ``TwoStageUNet(labels=[...])(image)`` gives logits, in any code: it is a ``torch.nn.Module``.
+
+    Args:
+        labels: Structures, in the order of the channels.
+        in_channels: Channels of the image.
+        head: ``multilabel`` (a sigmoid a structure, overlaps allowed) or ``multiclass`` (one softmax).
+        width: Channels of the features and of both default U-Nets at full resolution.
+        pooling: Makes the features: ``msp`` is the paper's block; any module that maps (b, in_channels, h, w) to
+            (b, f, h, w); None leaves it out, so that both stages read the image.
+        stage1: Maps features to logits (b, k, h, w): ``unet`` has five levels.
+        coupling: How stage 2 receives stage 1's result: ``concat``, ``gate``, ``residual``, or an own ``Coupling``.
+        stage2: Maps what the coupling joins to logits: ``unet`` has three levels; None leaves it out.
+        **task: See ``SegmentationTask``: loss, stage_weights, optimizer, lr_scheduler, lr_interval.
+
+    Raises:
+        ValueError: If the channels of the parts do not fit together; says which and what was expected.
+    """
+
+    def __init__(
+        self,
+        labels: structure_names.Labels,
+        *,
+        in_channels: int = 1,
+        head: Head = "multilabel",
+        width: int = 16,
+        pooling: nn.Module | Literal["msp"] | None = "msp",
+        stage1: nn.Module | Literal["unet"] = "unet",
+        coupling: Coupling | Literal["concat", "gate", "residual"] = "concat",
+        stage2: nn.Module | Literal["unet"] | None = "unet",
+        **task: Any,
+    ) -> None:
+        classes = channels(len(labels), head)
+        if pooling == "msp":
+            pooling = MultiScalePooling(in_channels, width)
+        features = in_channels if pooling is None else _channels_out("pooling", pooling, in_channels)
+        if stage1 == "unet":
+            stage1 = UNetNetwork(features, classes, depth=5, width=width)
+        coupling = _coupling(coupling, head)
+        joined = coupling.in_channels(features, classes)
+        if stage2 == "unet":
+            # A correction starts at 0, not at the rarity of structures.
+            prior = 0.5 if isinstance(coupling, ResidualCoupling) else 0.01
+            stage2 = UNetNetwork(joined, classes, depth=3, width=width, prior=prior)
+        for name, stage, taken in (("stage1", stage1, features), ("stage2", stage2, joined)):
+            if stage is not None and _channels_out(name, stage, taken) != classes:
+                raise ValueError(
+                    f"{name} gives {_channels_out(name, stage, taken)} channels for {taken}, expected {classes}: one"
+                    f" a structure{' and one for the background' if head == 'multiclass' else ''}"
+                )
+        network = TwoStageNet(pooling=pooling, stage1=stage1, coupling=coupling, stage2=stage2)
+        super().__init__(network, labels=labels, in_channels=in_channels, head=head, **task)
+
+
+def _coupling(coupling: Coupling | str, head: Head) -> Coupling:
+    match coupling:
+        case Coupling():
+            return coupling
+        case "concat":
+            return Coupling(head)
+        case "gate":
+            return GateCoupling(head)
+        case "residual":
+            return ResidualCoupling(head)
+        case _:
+            raise ValueError(f"coupling {coupling!r}: expected 'concat', 'gate', 'residual' or a Coupling")
+
+
+def _channels_out(name: str, part: nn.Module, in_channels: int) -> int:
+    """Run a part once on a small plane to see that it takes its input and how many channels it gives."""
+    was_training = part.training
+    try:
+        with torch.no_grad():
+            output = part.eval()(torch.zeros(1, in_channels, 64, 64))
+    except RuntimeError as error:
+        raise ValueError(f"{name} does not take {in_channels} channels, which it is given here: {error}") from error
+    finally:
+        part.train(was_training)
+    if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[-2:] != (64, 64):
+        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise ValueError(f"{name} maps (1, {in_channels}, 64, 64) to {found}, expected (1, channels, 64, 64)")
+    return output.shape[1]

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasoseg.data.transforms import AIR_HU, Augmentation, select_planes, window_channels
+
+STILL = {"rotate_deg": 0, "scale": (1, 1), "shift": 0, "hu_shift": 0, "hu_scale": 0, "noise_hu": 0}
+
+
+def test_window_worked_by_hand():
+    image = np.array([[[-1000, 0], [40, 3000]]], np.int16)  # (h 1, w 2, 2 slices)
+    channels = window_channels(image, [(-160, 240), (0, 80)])
+    assert channels.dtype == np.float32
+    # First window: -1000 is below, 40 is its middle; then the second slice; then the second window.
+    np.testing.assert_allclose(channels[:, 0], [[-1, 0], [-0.2, 1], [-1, 0], [-1, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_bits_stay_whole_in_every_width(dtype):
+    top = dtype(1) << dtype(8 * np.dtype(dtype).itemsize - 1)
+    planes = np.zeros((64, 64), dtype)
+    planes[20:44, 16:40] = top
+    planes[24:48, 24:52] |= dtype(5)
+    image = np.zeros((64, 64, 3), np.int16)
+    _, moved = Augmentation(elastic_px=2, crop=48)(image, planes, seed=3)
+    assert moved.dtype == planes.dtype
+    assert set(np.unique(moved)) == set(np.unique(planes))
+
+
+def test_the_seed_decides_everything():
+    image = np.random.default_rng(0).integers(-1000, 1000, (64, 64, 1)).astype(np.int16)
+    planes = (image[..., 0] > 0).astype(np.uint16)
+    augmentation = Augmentation(elastic_px=1, crop=48)
+    first, _ = augmentation(image, planes, seed=1)
+    augmentation(image, planes, seed=7)
+    again, _ = augmentation(image, planes, seed=1)
+    other, _ = augmentation(image, planes, seed=2)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_image_and_planes_move_together(seed):
+    planes = np.zeros((96, 96), np.uint16)
+    planes[30:60, 40:70] = 1
+    image = np.where(planes[..., None] > 0, 1000, AIR_HU).astype(np.int16)
+    moved_image, moved = Augmentation(hu_shift=0, hu_scale=0, noise_hu=0, elastic_px=2)(image, planes, seed=seed)
+    # Linear and nearest interpolation can differ on the outline alone.
+    differs = (moved_image[..., 0] > (1000 + AIR_HU) / 2) != (moved > 0)
+    assert differs.sum() <= 0.1 * max((moved > 0).sum(), 100)
+
+
+def test_crop_pads_a_smaller_plane_with_air():
+    image, planes = np.full((20, 40, 1), 50, np.int16), np.ones((20, 40), np.uint16)
+    cropped, moved = Augmentation(crop=32, **STILL)(image, planes, seed=0)
+    assert cropped.shape == (32, 32, 1)
+    np.testing.assert_array_equal(cropped[..., 0] == AIR_HU, moved == 0)
+    assert (moved == 0).sum() == 12 * 32
+
+
+def test_mirroring_swaps_left_and_right():
+    planes = np.zeros((8, 8), np.uint16)
+    planes[:, 0] = 0b01  # left
+    planes[:, 7] = 0b10  # right
+    planes[4, 3] = 0b100  # in the middle, has no side
+    image = planes[..., None].astype(np.int16)
+    augmentation = Augmentation(mirror=True, **STILL)
+    results = [augmentation(image, planes, seed=seed, mirror_order=[1, 0, 2]) for seed in range(20)]
+    mirrored = [(i, p) for i, p in results if i[0, 0, 0] == 0b10]
+    assert 4 <= len(mirrored) <= 16
+    for _, moved in mirrored:
+        # What lies at the low columns is still called left.
+        np.testing.assert_array_equal(moved[:, 0], 0b01)
+        np.testing.assert_array_equal(moved[:, 7], 0b10)
+        assert moved[4, 4] == 0b100
+    with pytest.raises(ValueError, match="mirror_order"):
+        for seed in range(20):
+            augmentation(image, planes, seed=seed)
+
+
+def test_nothing_is_mirrored_by_default():
+    planes = np.zeros((64, 64), np.uint16)
+    planes[:, :10] = 1
+    for seed in range(30):
+        _, moved = Augmentation()(planes[..., None].astype(np.int16), planes, seed=seed)
+        assert moved[:, :32].sum() > moved[:, 32:].sum()
+
+
+@settings(deadline=None)
+@given(st.permutations(range(6)), st.integers(0, 2**32 - 1))
+def test_selecting_bits_is_selecting_masks(order, seed):
+    planes = np.random.default_rng(seed).integers(0, 64, (5, 5)).astype(np.uint16)
+    selected = select_planes(planes, order)
+    for to, bit in enumerate(order):
+        np.testing.assert_array_equal((selected >> np.uint16(to)) & 1, (planes >> np.uint16(bit)) & 1)
