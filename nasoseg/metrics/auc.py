@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nasoseg.errors import NasosegError
-from nasoseg.metrics.histogram import MOST_BINS, NAME_BITS, area, bin_logits, merge_bins
+from nasoseg.metrics.histogram import MOST_BINS, NAME_BITS, area, area_of_slice, bin_logits, merge_bins
 from nasoseg.metrics.per_slice import PerSliceMetric, first_of_each
 from nasoseg.metrics.scores import Scores, mean_over_slices
 
@@ -106,7 +106,7 @@ class StreamingAUC(PerSliceMetric):
                     f"logits: {self.where(patient, slice_)} holds NaN for {self.labels[c]}, expected numbers: the"
                     " network has diverged; lower the learning rate, or train in a wider number format"
                 ) from error
-            areas[0, c] = area(names.cpu(), counts.cpu())
+            areas[0, c] = area_of_slice(counts.cpu())
             row[0, 3 + c] = 1
             pieces.append(_packed(part, names.new_full(names.shape, c), names, counts, torch.zeros_like(names)))
         self._settle_last(patient)

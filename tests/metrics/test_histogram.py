@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasoseg.metrics.histogram import NAME_BITS, area, bin_logits, merge_bins, ordered_bits
+from nasoseg.metrics.histogram import NAME_BITS, area, area_of_slice, bin_logits, merge_bins, ordered_bits
 
 floats = st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=300)
 
@@ -31,6 +31,7 @@ def test_bins_keep_every_pixel_and_order(values, seed):
     assert names.max() < 1 << NAME_BITS
     assert counts.sum(0).tolist() == [int((~target).sum()), int(target.sum())]
     assert (counts.sum(1) > 0).all()
+    assert area_of_slice(counts) == pytest.approx(area(names, counts), nan_ok=True)
     place = 2 * (ordered_bits(logits).long() + 2**31)  # in the coordinates of the names
     half = names & -names
     inside = (place[:, None] >= names - half) & (place[:, None] < names + half)
