@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from nasoseg.heads import Head, one_label
 
-
 _LARGEST_LOGIT = 1e30
 """Beyond it a sum of differences of logits could leave float32's range (3.4e38)."""
 

@@ -1,6 +1,7 @@
 """fit, validate, test and predict: LightningCLI with our defaults, a run folder, and errors that help."""
 
 import logging
+import os
 import re
 import shutil
 import sys
@@ -137,7 +138,7 @@ class TrainingCLI(LightningCLI):
         """Build the trainer with the run folder's logger and atomic checkpoints, unless others are configured."""
         configured = self.config_init.trainer
         if configured.logger in (None, True):
-            kwargs["logger"] = CSVLogger(self.run_folder, name="", version="logs")
+            kwargs["logger"] = self._logger()
         plugins = (
             list(configured.plugins or []) if isinstance(configured.plugins, list | None) else [configured.plugins]
         )
@@ -197,6 +198,13 @@ class TrainingCLI(LightningCLI):
         if self.trainer.is_global_zero:
             print(f"predictions: {self.run_folder / 'predictions'}")
 
+    def _logger(self) -> CSVLogger | bool:
+        """Log training to a folder of its own: CSVLogger deletes what it finds, also when a run is resumed."""
+        if self.command != "fit":
+            return False
+        taken = sum(1 for path in self.run_folder.glob("logs*") if path.is_dir()) if self.config.ckpt_path else 0
+        return CSVLogger(self.run_folder, name="", version=f"logs_{taken + 1}" if taken else "logs")
+
     def _load(self) -> None:
         path = self._checkpoint(self.config.ckpt_path if self.command != "fit" else "best")
         load_weights(self.model, load_checkpoint(path)["state_dict"], where=str(path))
@@ -218,7 +226,7 @@ class TrainingCLI(LightningCLI):
         return f"runs/{method}/fold{self.config.data.fold}"
 
     def _claim_run_folder(self, *, resuming: bool) -> None:
-        kept = [p for p in _RESULTS if (self.run_folder / p).exists()]
+        kept = sorted({path.name for pattern in _RESULTS for path in self.run_folder.glob(pattern)})
         if resuming or not kept:
             return
         if not self.config.force:
@@ -267,25 +275,24 @@ class TrainingCLI(LightningCLI):
         )
 
     def _callbacks(self) -> list[lightning.Callback]:
-        callbacks: list[lightning.Callback] = [
-            ModelCheckpoint(
-                dirpath=self.run_folder / "checkpoints",
-                filename="best",
-                monitor="val/dsc",
-                mode="max",
-                save_last=True,
-                enable_version_counter=False,
-            ),
-            *progress_callbacks(terminal=_terminal()),
-        ]
+        callbacks = progress_callbacks(terminal=_terminal())
         if self.command == "fit":
-            callbacks += [TrainingWatch(), RandomState(), LearningRateMonitor()]
+            # `last` is one of its own: ModelCheckpoint's save_last writes it only in epochs that are the best so far.
+            # It comes second, so that it holds the newest state of `best`.
+            kept = {"dirpath": self.run_folder / "checkpoints", "save_on_train_epoch_end": True}
+            callbacks += [
+                TrainingWatch(),
+                RandomState(),
+                LearningRateMonitor(),
+                ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", enable_version_counter=False, **kept),
+                ModelCheckpoint(filename="last", enable_version_counter=False, **kept),
+            ]
         if self.command == "predict":
             callbacks.append(NiftiPredictions(self.run_folder / "predictions", force=self.config.force))
         return callbacks
 
 
-_RESULTS = ("config.yaml", "split.json", "checkpoints", "logs", "metrics.csv", "predictions")
+_RESULTS = ("config.yaml", "split.json", "checkpoints", "logs*", "metrics.csv", "predictions")
 
 
 def _labels_of(data: SliceDataModule) -> list[str]:
@@ -306,4 +313,5 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for text in ("does not have many workers", "The number of training batches", "Checkpoint directory .* exists"):
         warnings.filterwarnings("ignore", f".*{text}")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls what 4.49 deprecated
     warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated")  # Lightning 2.6 with torch 2.12

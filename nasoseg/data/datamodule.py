@@ -189,6 +189,9 @@ class SliceDataModule(lightning.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            # Its own, because every new iterator draws from it: the model's draws must not depend on how often a run
+            # was resumed.
+            generator=torch.Generator().manual_seed(self.seed),
         )
 
     def _check_training(self, store: Store) -> None:

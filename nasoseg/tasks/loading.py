@@ -93,7 +93,7 @@ def _build(path: Path, *, trust: bool) -> SegmentationTask:
     parser.add_subclass_arguments(SegmentationTask, "model")
     try:
         parsed = parser.parse_object({"model": {"class_path": model["class_path"], "init_args": arguments}})
-        built: SegmentationTask = parser.instantiate_classes(parsed).model
+        built: SegmentationTask = parser.instantiate(parsed).model
     except Exception as error:  # whatever a class of the config raises
         raise NasosegError(f"{path}: the model cannot be built ({error}): pass model=...") from error
     return built

@@ -73,17 +73,19 @@ class TrainingWatch(lightning.Callback):
         """Report structures that stay at DSC 0."""
         if trainer.sanity_checking or not isinstance(module, SegmentationTask):
             return
+        silent = []
         for name in module.labels:
             value = trainer.callback_metrics.get(f"val/dsc/{name}")
             if value is None:
                 continue
             self._zero_for[name] = self._zero_for.get(name, 0) + 1 if float(value) == 0 else 0
             if self._zero_for[name] == self.patience:
-                rank_zero_warn(
-                    f"structure {name!r} has DSC 0 on the validation patients for {self.patience} validations: the"
-                    " model never finds it. Look at its annotations (`nasoseg info`), and at model.loss: a small"
-                    " epsilon makes rare structures die."
-                )
+                silent.append(name)
+        if silent:
+            rank_zero_warn(
+                f"DSC 0 on the validation patients for {self.patience} validations: {', '.join(silent)}. Look at their"
+                " annotations (`nasoseg info`), and at model.loss: a small epsilon can make a rare structure die."
+            )
 
 
 def _weights(module: lightning.LightningModule) -> Tensor:

@@ -200,9 +200,7 @@ def test_mirroring_finds_the_partners(small_store):
     order = module._dataset("train").mirror_order
     names = [s.name for s in OPENKBP]
     assert order[names.index("LeftParotid")] == names.index("RightParotid")
+    lonely = SliceDataModule(small_store.path, folds=4, labels=["LeftParotid"], augmentation=Augmentation(mirror=True))
+    lonely.setup()
     with pytest.raises(NasosegError, match="no partner"):
-        lonely = SliceDataModule(
-            small_store.path, folds=4, labels=["LeftParotid"], augmentation=Augmentation(mirror=True)
-        )
-        lonely.setup()
         lonely.train_dataloader()

@@ -1,0 +1,225 @@
+"""fit, test and predict as a user runs them, on real slices; and what goes wrong."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import nasoseg
+from nasoseg.errors import NasosegError
+from nasoseg.heads import decide
+from nasoseg.volumes.nifti import read_label_map
+
+REFINER = """
+import torch
+
+class Refiner(torch.nn.Module):
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(channels, classes, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(small_store, tmp_path_factory, nasoseg_command):
+    """A run folder made by the command line, and what it printed: one epoch of a small network on real slices."""
+    folder = tmp_path_factory.mktemp("trained")
+    arguments = ["--data.store", small_store.path, "--data.folds", 4, "--data.batch_size", 16]
+    arguments += ["--model.init_args.width", 4, "--trainer.max_epochs", 1, "--run", folder / "run"]
+    ended = nasoseg_command("fit", *arguments)
+    assert ended.code == 0, ended.err
+    return folder / "run", ended.out
+
+
+def test_fit_leaves_a_whole_run_folder(trained, small_store):
+    run, printed = trained
+    assert {p.name for p in run.iterdir()} == {"config.yaml", "split.json", "checkpoints", "logs", "metrics.csv"}
+    names = {p.name for p in (run / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "best.safetensors"}
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"]["labels"] == small_store.names
+    split = nasoseg.Split.load(run / "split.json", small_store)
+    assert split.protocol == "clean"
+    assert "epoch 1/1  loss 0." in printed
+    assert "images/s" in printed
+    assert f"run folder: {run}" in printed
+    for name in small_store.names:
+        assert f"│ {name} " in printed
+
+
+def test_metrics_csv_is_tidy(trained, small_store):
+    run, _ = trained
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["protocol"] for row in rows} == {"clean"}
+    assert {row["fold"] for row in rows} == {"0"}
+    assert {row["averaging"] for row in rows} >= {"volume", "slice", "pooled"}
+    split = nasoseg.Split.load(run / "split.json", small_store)
+    volume = [row for row in rows if row["averaging"] == "volume" and row["metric"] == "dsc"]
+    assert {row["patient"] for row in volume} == set(split.part(0, "test"))
+    expected = sum(small_store.is_annotated(key).sum() for key in split.part(0, "test"))
+    assert len(volume) == expected
+
+
+def test_test_gives_the_same_numbers_again(trained, nasoseg_command, tmp_path):
+    run, _ = trained
+    before = (run / "metrics.csv").read_text()
+    result = nasoseg_command("test", "--config", run / "config.yaml")
+    assert result.code == 0, result.err
+    assert (run / "metrics.csv").read_text() == before
+
+
+def test_predict_writes_the_models_masks_on_the_original_grid(trained, nasoseg_command, small_store):
+    run, _ = trained
+    result = nasoseg_command("predict", "--config", run / "config.yaml")
+    assert result.code == 0, result.err
+    model = nasoseg.load(run)
+    data = nasoseg.SliceDataModule(small_store.path, folds=4, batch_size=8)
+    data.setup()
+    keys = list(data.slices("test"))
+    assert sorted(p.name for p in (run / "predictions").iterdir()) == sorted(keys)
+    for batch in data.test_dataloader():
+        if batch["patient"][0] != keys[0]:
+            continue
+        masks = decide(model(batch["image"]).detach(), "multilabel")
+        for i, name in enumerate(small_store.names):
+            written = read_label_map(run / "predictions" / keys[0] / f"{name}.nii.gz")
+            assert written.geometry.matches(small_store.source(keys[0]), tolerance_mm=1e-3)
+            np.testing.assert_array_equal(written.axial().array, masks[:, i].numpy())
+    again = nasoseg_command("predict", "--config", run / "config.yaml")
+    assert again.code == 1
+    assert "--force" in again.err
+
+
+def test_loading_needs_the_run_folder_alone(trained):
+    run, _ = trained
+    from_folder, from_checkpoint = nasoseg.load(run), nasoseg.load(run / "checkpoints" / "best.ckpt")
+    assert from_folder.labels == from_checkpoint.labels
+    for name, tensor in from_folder.state_dict().items():
+        assert torch.equal(tensor, from_checkpoint.state_dict()[name])
+    assert not from_folder.training
+
+
+def test_a_run_is_not_overwritten_unasked(trained, nasoseg_command):
+    run, _ = trained
+    result = nasoseg_command("fit", "--config", run / "config.yaml")
+    assert result.code == 1
+    assert "--ckpt_path last" in result.err
+    assert "--force" in result.err
+    assert (run / "metrics.csv").is_file()
+
+
+def last_weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tiny, nasoseg_command, tmp_path, monkeypatch):
+    """Adam, batch statistics, dropout and augmentation: all go on as if nothing had happened."""
+    config = yaml.safe_load(tiny.read_text())
+    config["trainer"]["max_epochs"] = 3
+    config["test_at_end"] = False
+    (tmp_path / "with_dropout.py").write_text(DROPOUT)
+    network = {"class_path": "with_dropout.WithDropout"}
+    config["model"] = {"class_path": "nasoseg.SingleNetwork", "init_args": {"network": network}}
+    tiny.write_text(yaml.safe_dump(config))
+    monkeypatch.syspath_prepend(tmp_path)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    result = nasoseg_command("fit", "--config", tiny, "--run", whole)
+    assert result.code == 0, result.err
+
+    command = [sys.executable, "-m", "nasoseg", "fit", "--config", str(tiny), "--run", str(cut)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    last = cut / "checkpoints" / "last.ckpt"
+    while not last.is_file() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert torch.load(last, weights_only=True)["epoch"] < 2
+    resumed = nasoseg_command("fit", "--config", tiny, "--run", cut, "--ckpt_path", "last")
+    assert resumed.code == 0, resumed.err
+
+    expected, found = last_weights(whole), last_weights(cut)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+
+
+DROPOUT = """
+import torch
+from nasoseg.models import UNet
+
+class WithDropout(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.unet = UNet(8, 10, width=4)
+        self.first = torch.nn.Conv2d(1, 8, 1)
+
+    def forward(self, x):
+        return self.unet(torch.nn.functional.dropout(self.first(x), 0.2, self.training))
+"""
+
+
+def test_smp_stage1_and_own_stage2_from_a_config(tiny, nasoseg_command, tmp_path, monkeypatch):
+    (tmp_path / "refiner.py").write_text(REFINER)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = yaml.safe_load(tiny.read_text())
+    config["model"]["init_args"] |= {
+        "coupling": "gate",
+        "stage1": {
+            "class_path": "segmentation_models_pytorch.UnetPlusPlus",
+            "init_args": {
+                "encoder_name": "timm-mobilenetv3_small_minimal_100",
+                "encoder_weights": None,
+                "in_channels": 4,
+                "classes": 10,
+            },
+        },
+        "stage2": {"class_path": "refiner.Refiner", "init_args": {"channels": 14, "classes": 10}},
+    }
+    config["data"]["augmentation"]["init_args"]["crop"] = 64
+    tiny.write_text(yaml.safe_dump(config))
+    result = nasoseg_command("fit", "--config", tiny)
+    assert result.code == 0, result.err
+    with pytest.raises(NasosegError, match=r"names the class 'refiner.Refiner'.*trust=True"):
+        nasoseg.load(tmp_path / "run")
+    assert type(nasoseg.load(tmp_path / "run", trust=True).network.stage2).__name__ == "Refiner"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data.batchsize", "4"], "did you mean 'data.batch_size'"),
+        (["--model.init_args.widht", "4"], "did you mean 'model.init_args.width'"),
+        (["--data.labels", "[Larinx]"], "did you mean 'Larynx'"),
+        (["--model.class_path", "nasoseg.TwoStageUnet"], "TwoStageUNet"),
+        (["--data.folds", "99"], "12 patients"),
+        (["--data.store", "missing.h5"], "no such store"),
+        (["--data.context", "-1"], "data.context"),
+        (["--ckpt_path", "last"], "no checkpoint"),
+        (["--data.fold", "4"], "expected 0 to 3"),
+    ],
+)
+def test_wrong_arguments_end_in_one_screen(tiny, nasoseg_command, monkeypatch, arguments, words):
+    monkeypatch.chdir(tiny.parent)
+    ended = nasoseg_command("fit", "--config", tiny, *arguments)
+    assert ended.code == 1
+    printed = ended.err
+    assert words in printed
+    assert "Traceback" not in printed
+    assert len(printed) < 2000
+    assert not (tiny.parent / "run").exists()
+
+
+def test_a_misspelt_key_in_a_file_gets_the_nearest(tiny, nasoseg_command):
+    tiny.write_text(tiny.read_text().replace("batch_size", "batchsize"))
+    assert "did you mean" in nasoseg_command("fit", "--config", tiny).err
