@@ -25,23 +25,28 @@ class DiceLoss(nn.Module):
     A perfect prediction costs 0 in the limit of many pixels, a structure that is rightly found absent costs 0, the
     worst costs 1. The paper prints e, not 2e, in the denominators: an absent, rightly empty structure then costs
     -1/2, so that a batch's loss depends on how many structures it lacks. The value is the mean over the structures
-    that are annotated in any image of the batch; 0 where there is none.
+    that are annotated in any image of the batch and, unless ``absent``, drawn in any; 0 where there is none.
 
     Args:
         head: ``multilabel`` or ``multiclass`` logits.
-        epsilon: e, in (0, 1). A small e is a trap: in a batch that lacks a structure the loss falls only once its
-            summed probability is below e, which drives its logits so low that they hardly come back (a rare
-            structure "dies"). The default 0.5 asks for half a pixel.
+        epsilon: e, in (0, 1).
         printed: Use the denominators as the paper prints them.
+        absent: Count a structure in a batch where no image has it, too. A trap: the loss of such a batch falls only
+            once the structure's summed probability is near e, half a pixel in the whole batch. That pushes logits
+            down harder than a batch that has the structure pulls them up, and a rare one dies
+            (docs/method.md). By default such a batch is left to the focal loss.
     """
 
-    def __init__(self, *, head: Head = "multilabel", epsilon: float = 0.5, printed: bool = False) -> None:
+    def __init__(
+        self, *, head: Head = "multilabel", epsilon: float = 0.5, printed: bool = False, absent: bool = False
+    ) -> None:
         super().__init__()
         if not 0 < epsilon < 1:
             raise ValueError(f"epsilon {epsilon}: expected a number between 0 and 1 (eq. 1)")
         self.head: Head = head
         self.epsilon = epsilon
         self.printed = printed
+        self.absent = absent
 
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
@@ -56,8 +61,8 @@ class DiceLoss(nn.Module):
 
         inside = (total(p * r) + e) / (total(p + r) + e_below)
         outside = (total(q * (1 - r)) + e) / (total(q + 1 - r) + e_below)
-        in_batch = known.amax(dim=0)
-        return ((1 - inside - outside) * in_batch).sum() / in_batch.sum().clamp(min=1)
+        counted = known.amax(dim=0) if self.absent else (total(r) > 0).float()
+        return ((1 - inside - outside) * counted).sum() / counted.sum().clamp(min=1)
 
 
 class FocalLoss(nn.Module):
@@ -120,6 +125,7 @@ class DiceFocalLoss(nn.Module):
         alpha: Of ``FocalLoss``.
         gamma: Of ``FocalLoss``.
         printed: Of ``DiceLoss``.
+        absent: Of ``DiceLoss``.
     """
 
     def __init__(
@@ -131,12 +137,13 @@ class DiceFocalLoss(nn.Module):
         alpha: float = 0.75,
         gamma: float = 2.0,
         printed: bool = False,
+        absent: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < beta < 1:
             raise ValueError(f"beta {beta}: expected a number between 0 and 1 (eq. 3)")
         self.beta = beta
-        self.dice = DiceLoss(head=head, epsilon=epsilon, printed=printed)
+        self.dice = DiceLoss(head=head, epsilon=epsilon, printed=printed, absent=absent)
         self.focal = FocalLoss(head=head, alpha=alpha, gamma=gamma)
 
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:

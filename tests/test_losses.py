@@ -29,9 +29,23 @@ def test_dice_worked_by_hand():
 
 def test_an_absent_structure_rightly_empty_costs_nothing_or_minus_a_half_as_printed():
     logits, target = torch.full((1, 1, 64, 64), -SURE), torch.zeros(1, 1, 64, 64, dtype=torch.bool)
-    assert DiceLoss()(logits, target).item() == pytest.approx(0, abs=1e-6)
+    assert DiceLoss(absent=True)(logits, target).item() == pytest.approx(0, abs=1e-6)
     # As printed: 1 - e/e - (4096 + e) / (8192 + e), about -1/2.
-    assert DiceLoss(printed=True)(logits, target).item() == pytest.approx(-0.5, abs=1e-3)
+    assert DiceLoss(absent=True, printed=True)(logits, target).item() == pytest.approx(-0.5, abs=1e-3)
+
+
+def test_a_structure_that_the_batch_lacks_is_left_to_the_focal_loss():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 2, 8, 8, requires_grad=True)
+    target = torch.zeros(2, 2, 8, 8, dtype=torch.bool)
+    target[0, 0, :3] = True  # the first structure is in one image, the second in none
+    (gradient,) = torch.autograd.grad(DiceLoss()(logits, target), logits)
+    assert (gradient[:, 0] != 0).all()
+    assert (gradient[:, 1] == 0).all()
+    (gradient,) = torch.autograd.grad(DiceLoss(absent=True)(logits, target), logits)
+    assert (gradient[:, 1] > 0).all()
+    (gradient,) = torch.autograd.grad(DiceFocalLoss()(logits, target), logits)
+    assert (gradient[:, 1] > 0).all()
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
