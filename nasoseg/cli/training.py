@@ -279,7 +279,7 @@ class TrainingCLI(LightningCLI):
         if self.command == "fit":
             # `last` is one of its own: ModelCheckpoint's save_last writes it only in epochs that are the best so far.
             # It comes second, so that it holds the newest state of `best`.
-            kept = {"dirpath": self.run_folder / "checkpoints", "save_on_train_epoch_end": True}
+            kept: dict[str, Any] = {"dirpath": self.run_folder / "checkpoints", "save_on_train_epoch_end": True}
             callbacks += [
                 TrainingWatch(),
                 RandomState(),

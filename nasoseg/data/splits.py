@@ -20,6 +20,7 @@ from nasoseg.data.split_file import parse_split, read_json, render_json
 from nasoseg.data.store import Store
 from nasoseg.data.stratification import deal
 from nasoseg.errors import NasosegError, nearest
+from nasoseg.files import whole_file
 
 Protocol = Literal["clean", "paper"]
 Part = Literal["train", "validation", "test"]
@@ -97,19 +98,13 @@ class Split:
             NasosegError: If it cannot be written.
         """
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(render_json(self._document()) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                temporary.write_text(render_json(self._document()) + "\n", encoding="utf-8")
         except OSError as error:
             raise NasosegError(
                 f"{path}: the split could not be written ({error}): free disk space or choose another folder"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], store: Store | None = None) -> "Split":

@@ -210,10 +210,3 @@ def write_store(path: str | os.PathLike[str], patients: Iterable[Patient], struc
         raise NasosegError(
             f"{path}: could not be written ({error}): free disk space or choose another folder"
         ) from error
-
-
-def commit_file(temporary: Path, path: Path) -> None:
-    """Give a finished temporary file its final name, after its bytes have reached the disk."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)

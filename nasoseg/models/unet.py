@@ -24,9 +24,7 @@ class UNet(nn.Module):
             several hundred steps pass before the first structure comes back from it.
     """
 
-    def __init__(
-        self, in_channels: int, classes: int, *, depth: int = 5, width: int = 16, prior: float = 0.01
-    ) -> None:
+    def __init__(self, in_channels: int, classes: int, *, depth: int = 5, width: int = 16, prior: float = 0.01) -> None:
         super().__init__()
         if depth < 1 or width < 1 or not 0 < prior < 1:
             raise ValueError(f"depth {depth}, width {width}, prior {prior}: expected 1 or more, and a probability")

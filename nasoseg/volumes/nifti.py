@@ -17,6 +17,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from nasoseg.errors import NasosegError
+from nasoseg.files import whole_file
 from nasoseg.volumes.header import EXTENSIONS, check_size, checked_geometry, checked_shape, split_name, unreadable
 from nasoseg.volumes.itk import read_itk, write_itk
 from nasoseg.volumes.volume import Geometry, Volume
@@ -163,19 +164,14 @@ def write_volume(path: str | os.PathLike[str], array: npt.NDArray[Any], geometry
         raise NasosegError(f"{path}: unknown ending, expected .nii.gz, .nii, .nrrd or .mha")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # the writers go by the ending
     try:
-        (_write_nifti if ending.startswith(".nii") else write_itk)(temporary, array, geometry)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            (_write_nifti if ending.startswith(".nii") else write_itk)(temporary, array, geometry)
     except (OSError, RuntimeError, HeaderDataError) as error:
         raise NasosegError(
             f"{path}: could not be written ({' '.join(str(error).split())[-200:]}): free disk space, choose another"
             " folder, or another voxel type"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_nifti(path: Path, array: npt.NDArray[Any], geometry: Geometry) -> None:
