@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import save_file
 
+import nasoseg
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.errors import NasosegError, nearest
 from nasoseg.files import whole_file
@@ -49,15 +50,22 @@ class _Parser(LightningArgumentParser):
     """Word a wrong key with the nearest valid ones."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if (ours := _ours(ex)) is not None:
+            raise ours
         text = " ".join(message.split())
         raise NasosegError(f"{text[:900]}{self._hint(text)}\nSee `nasoseg fit --help`, or --print_config.")
 
     def _hint(self, text: str) -> str:
-        match = re.search(r"[Kk]ey '([^']+)' is not|Key \"([^\"]+)\"|[Uu]nrecognized arguments: --([\w.]+)", text)
+        if match := re.search(r"key='class_path', val='nasoseg\.([\w.]+)'", text):
+            return f"\n{match[1]!r}: {nearest(match[1], nasoseg.__all__)}"
+        match = re.search(r"(?:[Kk]ey|[Oo]ption) '([^']+)'|[Uu]nrecognized arguments: --([\w.]+)", text)
         if match is None:
             return ""
         key = next(group for group in match.groups() if group)
-        return f"\n{key!r}: {nearest(key, _keys(self))}"
+        keys = _keys(self)
+        if "." not in key:  # a key of a config file is named without what it lies in
+            keys = [whole.rpartition(".")[2] for whole in keys]
+        return f"\n{key!r}: {nearest(key, dict.fromkeys(keys))}"
 
 
 def _keys(parser: LightningArgumentParser) -> list[str]:
@@ -67,8 +75,7 @@ def _keys(parser: LightningArgumentParser) -> list[str]:
     keys = [action.dest for action in parser._actions if action.dest not in ("help", "print_config")]
     inner = LightningArgumentParser()
     inner.add_class_arguments(TwoStageUNet, "model.init_args")
-    keys += [action.dest for action in inner._actions if action.dest.startswith("model.")]
-    return keys + [key.rpartition(".")[2] for key in keys]
+    return keys + [action.dest for action in inner._actions if action.dest.startswith("model.")]
 
 
 class TrainingCLI(LightningCLI):
@@ -133,6 +140,15 @@ class TrainingCLI(LightningCLI):
         self.run_folder = Path(self.config.run or self._default_run())
         self.trainer_defaults["callbacks"] = self._callbacks()
         self.config.trainer.enable_progress_bar = bool(self.config.trainer.enable_progress_bar) and _terminal()
+
+    def instantiate_classes(self) -> None:
+        """Build what the config names; word what its classes raise."""
+        try:
+            super().instantiate_classes()
+        except NasosegError:
+            raise
+        except Exception as error:  # whatever a class of the config raises, wrapped by the parser or not
+            raise _ours(error) or NasosegError(f"config: {_one_screen(error)}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """Build the trainer with the run folder's logger and atomic checkpoints, unless others are configured."""
@@ -301,6 +317,17 @@ def _labels_of(data: SliceDataModule) -> list[str]:
 
 def _channels_of(data: SliceDataModule) -> int:
     return data.in_channels
+
+
+def _ours(error: BaseException | None) -> NasosegError | None:
+    """Find our own error among the causes of one that a library raised."""
+    while error is not None and not isinstance(error, NasosegError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _one_screen(error: BaseException) -> str:
+    return " ".join(str(error).split())[:900] or type(error).__name__
 
 
 def _terminal() -> bool:

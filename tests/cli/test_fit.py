@@ -178,7 +178,7 @@ def test_smp_stage1_and_own_stage2_from_a_config(tiny, nasoseg_command, tmp_path
         "stage1": {
             "class_path": "segmentation_models_pytorch.UnetPlusPlus",
             "init_args": {
-                "encoder_name": "timm-mobilenetv3_small_minimal_100",
+                "encoder_name": "tu-mobilenetv3_small_050",
                 "encoder_weights": None,
                 "in_channels": 4,
                 "classes": 10,
@@ -199,7 +199,7 @@ def test_smp_stage1_and_own_stage2_from_a_config(tiny, nasoseg_command, tmp_path
     ("arguments", "words"),
     [
         (["--data.batchsize", "4"], "did you mean 'data.batch_size'"),
-        (["--model.init_args.widht", "4"], "did you mean 'model.init_args.width'"),
+        (["--model.init_args.widht", "4"], "'widht': did you mean 'width'"),
         (["--data.labels", "[Larinx]"], "did you mean 'Larynx'"),
         (["--model.class_path", "nasoseg.TwoStageUnet"], "TwoStageUNet"),
         (["--data.folds", "99"], "12 patients"),

@@ -65,7 +65,7 @@ def test_an_own_coupling_is_taken(classes):
 
 
 def test_smp_stage1_and_own_stage2():
-    stage1 = smp.UnetPlusPlus("timm-mobilenetv3_small_minimal_100", encoder_weights=None, in_channels=16, classes=3)
+    stage1 = smp.UnetPlusPlus("tu-mobilenetv3_small_050", encoder_weights=None, in_channels=16, classes=3)
     net = nasoseg.TwoStageUNet(labels=LABELS, stage1=stage1, stage2=Refiner(), coupling="gate")
     assert net.network.stage1 is stage1
     assert net(torch.randn(2, 1, 75, 50)).shape == (2, 3, 75, 50)
