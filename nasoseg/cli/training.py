@@ -26,7 +26,7 @@ from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.checkpoints import AtomicCheckpointIO, RandomState, load_checkpoint
 from nasoseg.tasks.loading import load_weights
 from nasoseg.tasks.predictions import NiftiPredictions
-from nasoseg.tasks.progress import progress_callbacks
+from nasoseg.tasks.progress import EpochLines, LiveBar
 from nasoseg.tasks.results import print_scores, write_metrics
 from nasoseg.tasks.watch import TrainingWatch
 
@@ -138,8 +138,9 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settle the run folder, and what is always on."""
         self.run_folder = Path(self.config.run or self._default_run())
-        self.trainer_defaults["callbacks"] = self._callbacks()
-        self.config.trainer.enable_progress_bar = bool(self.config.trainer.enable_progress_bar) and _terminal()
+        live = self.config.trainer.enable_progress_bar is not False and sys.stdout.isatty()
+        self.config.trainer.enable_progress_bar = False  # Lightning's own
+        self.trainer_defaults["callbacks"] = self._callbacks(LiveBar() if live else EpochLines())
 
     def instantiate_classes(self) -> None:
         """Build what the config names; word what its classes raise."""
@@ -290,8 +291,8 @@ class TrainingCLI(LightningCLI):
             flush=True,
         )
 
-    def _callbacks(self) -> list[lightning.Callback]:
-        callbacks = progress_callbacks(terminal=_terminal())
+    def _callbacks(self, progress: lightning.Callback) -> list[lightning.Callback]:
+        callbacks = [progress]
         if self.command == "fit":
             # `last` is one of its own: ModelCheckpoint's save_last writes it only in epochs that are the best so far.
             # It comes second, so that it holds the newest state of `best`.
@@ -328,10 +329,6 @@ def _ours(error: BaseException | None) -> NasosegError | None:
 
 def _one_screen(error: BaseException) -> str:
     return " ".join(str(error).split())[:900] or type(error).__name__
-
-
-def _terminal() -> bool:
-    return sys.stdout.isatty()
 
 
 def _quieten() -> None:
