@@ -1,10 +1,12 @@
 """Fixtures that many tests share: the carried sample, a small store cut from it, and OpenKBP where it lies beside."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 import nasoseg
 from nasoseg.data.store import Patient, Store, pack_planes, write_store
@@ -13,6 +15,15 @@ from nasoseg.volumes.volume import Geometry, Volume
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SLICES = 8  # of every patient in the small store
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: with small tensors, and beside other work, torch's threads mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
