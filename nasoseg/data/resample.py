@@ -103,7 +103,8 @@ def stored_grid(axial: Geometry, *, pixel_mm: float | None = None, size: int | N
             )
         edge = (old - new * step) / 2  # of the new field, measured from the edge of the old one
         if abs(step - 1) * old < _INTEGER:
-            step, edge = 1.0, float(np.floor(edge))  # an odd difference must not shift by half a pixel and blur
+            # Whole pixels: an odd difference must not shift by half a pixel and blur, nor rounding by a whole one.
+            step, edge = 1.0, float((old - new) // 2)
         shift = edge + step / 2 - 0.5
         affine[:3, 3] += affine[:3, axis] * shift
         affine[:3, axis] *= step

@@ -1,6 +1,7 @@
 """fit, test and predict as a user runs them, on real slices; and what goes wrong."""
 
 import csv
+import os
 import re
 import signal
 import subprocess
@@ -138,7 +139,11 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tiny, nasoseg_com
     assert result.code == 0, result.err
 
     command = [sys.executable, "-m", "nasoseg", "fit", "--config", str(tiny), "--run", str(cut)]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # As many threads as here: sums in another order differ in their last bit.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     last = cut / "checkpoints" / "last.ckpt"
     while not last.is_file() and process.poll() is None:
         time.sleep(0.01)

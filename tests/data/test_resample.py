@@ -106,6 +106,13 @@ def test_to_source_undoes_cropping_and_padding(grid, size, seed):
     assert np.array_equal(to_source(planes, stored, grid), np.where(kept, volume.array, 0))
 
 
+@pytest.mark.parametrize("noise", [-1e-9, 0.0, 1e-9])
+def test_a_rounding_error_in_the_spacing_shifts_nothing(noise):
+    grid = Geometry((2, 5, 5), np.diag([3.0, 0.3, 0.3, 1.0])[[2, 1, 0, 3]])
+    stored = stored_grid(grid, pixel_mm=0.3 * (1 + noise), size=5)
+    assert stored.matches(grid, tolerance_mm=1e-6)
+
+
 @pytest.mark.parametrize("size", [7, 12, 31, 64])
 def test_cropping_and_padding_move_no_value(size):
     grid = Geometry((2, 20, 31), np.diag([3.0, 0.5, 0.5, 1.0])[[2, 1, 0, 3]][:, [0, 1, 2, 3]])

@@ -118,5 +118,7 @@ def test_runs_in_bfloat16(network):
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(image)
     assert torch.isfinite(logits).all()
-    # bfloat16 keeps 8 bits: over some 25 convolutions a few per cent of the logits' range remain.
-    assert (logits.float() - expected).abs().max() < 0.1 * (expected.max() - expected.min())
+    # bfloat16 keeps 8 bits: half of the last one of the largest logit, and over some 25 convolutions a few per cent of
+    # the logits' range.
+    tolerance = 2**-8 * expected.abs().max() + 0.1 * (expected.max() - expected.min())
+    assert (logits.float() - expected).abs().max() < tolerance
