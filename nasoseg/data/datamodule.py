@@ -7,11 +7,20 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
+import numpy.typing as npt
 import torch.distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nasoseg import labels as structure_names
-from nasoseg.data.dataset import Sample, SliceDataset, SlicesOf, TrainingSampler, VolumeDataset, VolumeSampler
+from nasoseg.data.dataset import (
+    Sample,
+    SliceDataset,
+    SlicesOf,
+    TrainingSampler,
+    VolumeDataset,
+    VolumeSampler,
+    repeat_factors,
+)
 from nasoseg.data.embedded import SAMPLE, embedded_store
 from nasoseg.data.splits import Split, make_split
 from nasoseg.data.store import Store
@@ -38,6 +47,8 @@ class SliceDataModule(lightning.LightningDataModule):
         context: Neighbouring slices on either side that become channels; 0 is the paper's 2-D.
         drop_unlabelled: Leave slices without any of the structures out of training, as the paper does. Volumes are
             always validated and tested whole.
+        oversample_rare: Draw training slices the more often, the rarer a structure on them is; an epoch keeps its
+            length, and slices repeat.
         augmentation: How training slices are varied; None leaves them as they are.
         workers: Processes that read ahead; by default one a core, at most 8, and none on a machine of two cores.
 
@@ -59,6 +70,7 @@ class SliceDataModule(lightning.LightningDataModule):
         windows_hu: Sequence[WindowHU] = ((-160.0, 240.0),),
         context: int = 0,
         drop_unlabelled: bool = False,
+        oversample_rare: bool = False,
         augmentation: Augmentation | None = None,
         workers: int | None = None,
     ) -> None:
@@ -75,6 +87,7 @@ class SliceDataModule(lightning.LightningDataModule):
         self.windows_hu = [(float(low), float(high)) for low, high in windows_hu]
         self.context = context
         self.drop_unlabelled = drop_unlabelled
+        self.oversample_rare = oversample_rare
         self.augmentation = augmentation
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers = workers if workers is not None else (0 if cores <= 2 else min(cores, 8))
@@ -118,7 +131,8 @@ class SliceDataModule(lightning.LightningDataModule):
         """Return shuffled, augmented batches of slices."""
         dataset = self._dataset("train")
         rank, replicas = _rank_and_replicas()
-        sampler = TrainingSampler(dataset, seed=self.seed, replicas=replicas, rank=rank)
+        weights = self._weights(dataset) if self.oversample_rare else None
+        sampler = TrainingSampler(dataset, seed=self.seed, replicas=replicas, rank=rank, weights=weights)
         # A last batch of one or two slices would make bad batch statistics; the next epoch shuffles anew.
         drop_last = len(sampler) > self.batch_size
         return self._loader(dataset, sampler, batch_size=self.batch_size, drop_last=drop_last)
@@ -172,6 +186,10 @@ class SliceDataModule(lightning.LightningDataModule):
             augmentation=augmentation,
             mirror_order=structure_names.mirror_order(self.labels) if augmentation and augmentation.mirror else None,
         )
+
+    def _weights(self, dataset: SliceDataset) -> npt.NDArray[np.float64]:
+        voxels = [self.store.voxels[key][z] for key, z in dataset.index]
+        return repeat_factors(np.array(voxels)[:, self._positions()] > 0)
 
     def _volume_loader(self, part: Part) -> DataLoader[Any]:
         dataset = VolumeDataset(self._dataset(part), batch_size=self.batch_size)

@@ -127,15 +127,29 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
         seed: Of the run.
         replicas: Processes that share the epoch.
         rank: Of this process.
+        weights: How often each slice is drawn, relatively; an epoch keeps its length, and slices repeat. None reads
+            every slice once.
     """
 
-    def __init__(self, dataset: SliceDataset, *, seed: int, replicas: int = 1, rank: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: SliceDataset,
+        *,
+        seed: int,
+        replicas: int = 1,
+        rank: int = 0,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> None:
         super().__init__(dataset, num_replicas=replicas, rank=rank, seed=seed)
+        self.chances = None if weights is None else weights / weights.sum()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         draws = np.random.default_rng([self.seed, self.epoch])
         count = len(self.dataset)  # type: ignore[arg-type]  # a SliceDataset has a length
-        order = np.resize(draws.permutation(count), self.total_size)
+        if self.chances is None:
+            order = np.resize(draws.permutation(count), self.total_size)
+        else:
+            order = draws.choice(count, size=self.total_size, p=self.chances)
         seeds = draws.integers(2**31, size=self.total_size)
         for place in range(self.rank, self.total_size, self.num_replicas):
             yield int(order[place]), int(seeds[place])
@@ -160,6 +174,20 @@ class VolumeSampler(DistributedSampler[int]):
 
     def __len__(self) -> int:
         return len(self.batches)
+
+
+def repeat_factors(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Weigh slices by their rarest structure: 1 / sqrt of the share of slices that have it (Gupta et al. 2019, LVIS).
+
+    Args:
+        present: (n, k), which structures are on which slice.
+
+    Returns:
+        (n,) weights of 1 or more; 1 for slices without any structure.
+    """
+    share = present.mean(axis=0).clip(min=1 / max(len(present), 1))
+    factors = np.where(present, 1 / np.sqrt(share), 1.0).max(axis=1, initial=1.0)
+    return np.asarray(factors, np.float64)
 
 
 def _signed(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:

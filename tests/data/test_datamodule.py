@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from nasoseg.data.datamodule import SliceDataModule
-from nasoseg.data.dataset import SliceDataset, TrainingSampler, VolumeDataset, VolumeSampler
+from nasoseg.data.dataset import SliceDataset, TrainingSampler, VolumeDataset, VolumeSampler, repeat_factors
 from nasoseg.data.splits import make_split
 from nasoseg.data.store import Patient, Store, write_store
 from nasoseg.data.transforms import Augmentation
@@ -74,6 +74,31 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(data):
     assert sorted(n for n, _ in drawn(epoch=3)) == list(range(len(dataset)))
     shares = [drawn(epoch=3, replicas=2, rank=rank) for rank in (0, 1)]
     assert sorted(shares[0] + shares[1]) == sorted(drawn(epoch=3))
+
+
+def test_repeat_factors_worked_by_hand():
+    present = np.zeros((100, 2), bool)
+    present[:25, 0] = True  # a quarter of the slices: drawn twice as often
+    present[:4, 1] = True  # four in a hundred: five times
+    weights = repeat_factors(present)
+    assert weights[[0, 10, 50]].tolist() == pytest.approx([5, 2, 1])
+
+
+def test_rare_structures_are_oversampled_on_request(small_store):
+    def drawn(**arguments):
+        module = SliceDataModule(small_store.path, folds=4, **arguments)
+        module.setup()
+        sampler = module.train_dataloader().sampler
+        dataset = sampler.dataset
+        numbers = []
+        for epoch in range(20):
+            sampler.set_epoch(epoch)
+            numbers += [n for n, _ in sampler]
+        assert len(numbers) == 20 * len(dataset)
+        larynx = np.array([small_store.voxels[key][z][5] > 0 for key, z in dataset.index])
+        return larynx[numbers].mean()
+
+    assert drawn(oversample_rare=True) > 1.3 * drawn()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
