@@ -50,7 +50,8 @@ def load_checkpoint(path: str | os.PathLike[str], *, map_location: Any = "cpu") 
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch.load raises a dozen unrelated types on a damaged or hostile file
-        first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        # The first sentence alone: torch goes on to advise loading with less safety.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:160]
         raise NasosegError(
             f"{path}: refused: not a checkpoint of tensors and plain data ({first}). Expected a file that"
             " `nasoseg fit` wrote; one that is damaged, or that carries code, is not loaded"
