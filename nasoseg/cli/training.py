@@ -118,6 +118,12 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run needs beside model, data and trainer."""
         parser.add_argument("--run", type=str | None, default=None, help="Run folder (default: runs/METHOD/foldN).")
+        parser.add_argument(
+            "--method",
+            type=str | None,
+            default=None,
+            help="Name of the method in metrics.csv and figures (default: the model's class).",
+        )
         parser.add_argument("--force", type=bool, default=False, help="Overwrite the results in the run folder.")
         parser.add_argument(
             "--ckpt_path",
@@ -197,7 +203,7 @@ class TrainingCLI(LightningCLI):
         self._write_weights()
         data = self.datamodule
         context = {
-            "method": type(self.model).__name__,
+            "method": self.config.method or type(self.model).__name__,
             "protocol": data.protocol,
             "fold": data.fold,
             "store": data.store.content_sha256[:12],
