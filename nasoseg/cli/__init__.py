@@ -11,6 +11,7 @@ from nasoseg.errors import NasosegError, nearest
 
 COMMANDS = {
     "prepare": "make a store from folders of CT and structures",
+    "structures": "list the structure names in a folder and what they mean",
     "info": "print what a store holds",
     "check": "verify a store and its checksums",
     "split": "deal a store's patients (or slices) to folds",
@@ -18,6 +19,9 @@ COMMANDS = {
     "validate": "measure a checkpoint on the validation patients",
     "test": "measure a checkpoint on the test patients and write metrics.csv",
     "predict": "write a checkpoint's masks of the test patients as NIfTI",
+    "evaluate": "measure masks of any program against true masks",
+    "nnunet": "train and test the real nnU-Net on a fold of the same split",
+    "benchmark": "compare methods on the same folds, with statistics and figures",
 }
 _TRAINING = ("fit", "validate", "test", "predict")
 
@@ -60,7 +64,12 @@ def _run_plain(command: str, rest: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    code: int = module.run(parser.parse_args(rest))
+    arguments, unknown = parser.parse_known_args(rest)
+    if getattr(module, "TAKES_REST", False):  # it hands them on
+        arguments.rest = unknown
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    code: int = module.run(arguments)
     return code
 
 

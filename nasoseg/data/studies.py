@@ -129,7 +129,7 @@ def _folder_study(folder: Path, cts: list[Path], notes: list[str]) -> Study:
 
 
 def _find_cases(root: Path) -> Studies:
-    labels, ignore, ending, notes = _read_dataset_json(root / "dataset.json")
+    labels, ignore, ending, notes = read_dataset_json(root / "dataset.json")
     known = tuple(sorted({value for values in labels.values() for value in values} | {0}))
     first, rest = f"_0000{ending}", re.compile(rf"_\d{{4}}{re.escape(ending)}$")
     images = {p.name.removesuffix(first): p for p in (root / "imagesTr").iterdir() if p.name.endswith(first)}
@@ -153,7 +153,7 @@ def _find_cases(root: Path) -> Studies:
     return Studies(found, notes)
 
 
-def _read_dataset_json(path: Path) -> tuple[dict[str, tuple[int, ...]], int | None, str, list[str]]:
+def read_dataset_json(path: Path) -> tuple[dict[str, tuple[int, ...]], int | None, str, list[str]]:
     """Return structures with their values, the ignore value, the files' ending, and notes."""
     try:
         described: Any = json.loads(path.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ def write_metrics(path: str | os.PathLike[str], scores: Scores, *, context: Mapp
             writer.writerows({**context, **row, "value": f"{row['value']:.6g}"} for row in rows)
     except OSError as error:
         raise NasosegError(
-            f"{path}: could not be written ({error}): free disk space or choose another --run"
+            f"{path}: could not be written ({error}): free disk space or choose another folder"
         ) from error
 
 
