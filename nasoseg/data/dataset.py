@@ -1,5 +1,6 @@
 """One stored slice -> one sample; and the orders in which slices are read."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -106,6 +107,12 @@ class VolumeDataset(Dataset[Sample]):
     def patients(self) -> list[str]:
         """Keys of the patients, in order."""
         return list(self.batches_of)
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """Number of slices of every patient that is read whole."""
+        read = Counter(key for key, _ in self.slices.index)
+        return {key: count for key, count in read.items() if count == len(self.slices.store.voxels[key])}
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -49,6 +49,8 @@ class Summary:
 class Scores:
     """Hold every metric of p patients, n slices and k structures. NaN means: not annotated, or nothing to measure.
 
+    A metric need not have every averaging: distances between surfaces are in ``volume`` alone.
+
     Attributes:
         patients: Keys of the p patients; one that no slice came from has NaN only.
         labels: Names of the k structures.

@@ -14,7 +14,7 @@ from nasoseg.data.dataset import Sample
 from nasoseg.errors import NasosegError
 from nasoseg.heads import Head, channels, decide, expand_planes, structure_logits, structure_probabilities
 from nasoseg.losses import DiceFocalLoss, StagedLoss
-from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, merge_scores
+from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, SurfaceMetrics, merge_scores
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -65,6 +65,7 @@ class SegmentationTask(lightning.LightningModule):
         self.test_scores: Scores | None = None
         self._overlap: OverlapMetrics | None = None
         self._auc: StreamingAUC | None = None
+        self._surface: SurfaceMetrics | None = None
 
     @property
     def classes(self) -> int:
@@ -136,27 +137,33 @@ class SegmentationTask(lightning.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Begin to count anew."""
-        self._overlap = self._new_overlap(self.trainer.test_dataloaders)
+        loader: Any = self.trainer.test_dataloaders
+        self._overlap = self._new_overlap(loader)
         self._auc = StreamingAUC(self._overlap.patients, self.labels).to(self.device)
+        depths = loader.dataset.depths
+        self._surface = SurfaceMetrics(self._overlap.patients, self.labels, depths=depths).to(self.device)
 
     def test_step(self, batch: Sample, batch_number: int) -> None:
         """Count one batch of a test volume."""
         logits, target = self._predict_batch(batch)
-        self._count(batch, logits, target)
+        masks = self._count(batch, logits, target)
         assert self._auc is not None
-        self._auc.update(
-            structure_logits(logits.float(), self.head),
-            target,
-            annotated=batch["annotated"],
-            patients=batch["patient"],
-            slices=batch["slice"],
-        )
+        assert self._surface is not None
+        of: dict[str, Any] = {
+            "annotated": batch["annotated"],
+            "patients": batch["patient"],
+            "slices": batch["slice"],
+        }
+        self._auc.update(structure_logits(logits.float(), self.head), target, **of)
+        self._surface.update(masks, target, spacing_mm=batch["spacing_mm"], **of)
 
     def on_test_epoch_end(self) -> None:
         """Compute all metrics, keep them in ``test_scores`` and log their headline."""
         assert self._overlap is not None
         assert self._auc is not None
-        self.test_scores = merge_scores(self._overlap.compute(), self._auc.compute())
+        assert self._surface is not None
+        scores = merge_scores(self._overlap.compute(), self._auc.compute())
+        self.test_scores = merge_scores(scores, self._surface.compute())
         for metric, value in self.test_scores.summary("volume").overall.items():
             self.log(f"test/{metric}", value, rank_zero_only=True)
 
@@ -168,16 +175,19 @@ class SegmentationTask(lightning.LightningModule):
     def _predict_batch(self, batch: Sample) -> tuple[Tensor, Tensor]:
         return self(batch["image"]), expand_planes(batch["labels"], len(self.labels))
 
-    def _count(self, batch: Sample, logits: Tensor, target: Tensor) -> None:
+    def _count(self, batch: Sample, logits: Tensor, target: Tensor) -> Tensor:
+        """Count a batch; return the masks (b, k, h, w) that were counted."""
         assert self._overlap is not None
+        masks = decide(logits, self.head)
         self._overlap.update(
-            decide(logits, self.head),
+            masks,
             structure_probabilities(logits.float(), self.head),
             target,
             annotated=batch["annotated"],
             patients=batch["patient"],
             slices=batch["slice"],
         )
+        return masks
 
     def _new_overlap(self, loader: Any) -> OverlapMetrics:
         return OverlapMetrics(loader.dataset.patients, self.labels).to(self.device)

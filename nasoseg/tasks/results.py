@@ -13,7 +13,8 @@ from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 from nasoseg.metrics import Scores
 
-SHOWN = ("dsc", "jsc", "f1", "auc")
+SHOWN = ("dsc", "jsc", "f1", "auc", "hd95", "nsd")
+_UNITS = {"hd95": "mm"}
 
 
 def write_metrics(path: str | os.PathLike[str], scores: Scores, *, context: Mapping[str, Any]) -> None:
@@ -41,20 +42,24 @@ def write_metrics(path: str | os.PathLike[str], scores: Scores, *, context: Mapp
 
 
 def print_scores(scores: Scores, *, title: str, metrics: Sequence[str] = SHOWN) -> None:
-    """Print a table: structure x metric, mean over patients of the value per volume, and patients counted."""
+    """Print a table: structure x metric, mean over patients of the value per volume, and patients counted.
+
+    Metrics that the scores do not have are left out.
+    """
+    metrics = [metric for metric in metrics if metric in scores.volume]
     summary = scores.summary("volume")
     table = Table(title=title, caption="per patient volume, mean over patients; all: mean over structures")
     table.add_column("structure")
     for metric in metrics:
-        table.add_column(metric.upper(), justify="right")
+        table.add_column(" ".join(filter(None, (metric.upper(), _UNITS.get(metric)))), justify="right")
     table.add_column("patients", justify="right")
     for i, name in enumerate(scores.labels):
         counted = int(summary.counted["dsc"][i])
-        table.add_row(name, *(_number(float(summary.means[m][i])) for m in metrics), str(counted))
+        table.add_row(name, *(_number(m, float(summary.means[m][i])) for m in metrics), str(counted))
     table.add_section()
-    table.add_row("all", *(_number(summary.overall[m]) for m in metrics), str(len(scores.patients)))
+    table.add_row("all", *(_number(m, summary.overall[m]) for m in metrics), str(len(scores.patients)))
     Console().print(table)
 
 
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"
+def _number(metric: str, value: float) -> str:
+    return "-" if value != value else f"{value:.{1 if metric in _UNITS else 3}f}"
