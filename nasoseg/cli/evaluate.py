@@ -14,7 +14,7 @@ NIfTI (.nii.gz, .nii), NRRD (.nrrd) and MetaImage (.mha, .mhd) are read. Structu
 included. A true mask that is missing means: not annotated, and not measured. See --absent."""
 EXAMPLE = "nasoseg evaluate predictions/ studies/ --method other --out other/metrics.csv"
 
-SHOWN = ("dsc", "jsc", "f1", "precision", "recall")
+SHOWN = ("dsc", "jsc", "f1", "precision", "recall", "hd95", "nsd")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

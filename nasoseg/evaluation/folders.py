@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,7 +15,7 @@ from nasoseg.data.studies import Contour, Studies, Study
 from nasoseg.errors import NasosegError, nearest
 from nasoseg.evaluation.mask_files import find_masks
 from nasoseg.evaluation.packed_masks import PackedMasks, read_masks
-from nasoseg.metrics import OverlapMetrics, Scores
+from nasoseg.metrics import OverlapMetrics, Scores, SurfaceMetrics, merge_scores
 
 _MOST_VOXELS = 2**23  # of all structures in one batch of slices
 _V = TypeVar("_V")
@@ -72,12 +72,12 @@ def evaluate_folders(
     notes = _unmatched(predicted, true, names)
     patients = _patients(predicted, true, Path(prediction_root), allow_missing=allow_missing, notes=notes)
     _check_predicted(patients, names, meant, missing_as_empty=missing_as_empty, notes=notes)
-    overlap = OverlapMetrics(list(patients), names)
+    overlap, surface = OverlapMetrics(list(patients), names), SurfaceMetrics(list(patients), names)
     for done, (key, (prediction, truth)) in enumerate(patients.items(), start=1):
-        _measure(overlap, key, prediction, truth, meant)
+        _measure(overlap, surface, key, prediction, truth, meant)
         if progress:
             progress(key, done, len(patients))
-    return FolderScores(_without(overlap.compute(), "soft_dsc"), notes)
+    return FolderScores(merge_scores(_without(overlap.compute(), "soft_dsc"), surface.compute()), notes)
 
 
 def _identities(absent: Collection[str], names: list[str]) -> frozenset[str]:
@@ -147,7 +147,14 @@ def _some(names: list[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _measure(overlap: OverlapMetrics, key: str, prediction: Study, truth: Study, absent: Collection[str]) -> None:
+def _measure(
+    overlap: OverlapMetrics,
+    surface: SurfaceMetrics,
+    key: str,
+    prediction: Study,
+    truth: Study,
+    absent: Collection[str],
+) -> None:
     """Count one patient, a few slices at a time."""
     identities = [labels.identity(name) for name in overlap.labels]
     in_truth, in_prediction = _by_identity(truth), _by_identity(prediction)
@@ -163,25 +170,31 @@ def _measure(overlap: OverlapMetrics, key: str, prediction: Study, truth: Study,
     wanted = [in_prediction.get(name) if there else None for name, there in zip(identities, annotated, strict=True)]
     predicted = read_masks(prediction, wanted, reference=true.reference)
     true = replace(true, reference=predicted.reference)  # of a patient without a true file, all being absent
-    _count(overlap, key, predicted, true, torch.tensor([annotated]))
+    _count(overlap, surface, key, predicted, true, torch.tensor([annotated]))
 
 
 def _count(
-    overlap: OverlapMetrics, key: str, predicted: PackedMasks, true: PackedMasks, annotated: torch.Tensor
+    overlap: OverlapMetrics,
+    surface: SurfaceMetrics,
+    key: str,
+    predicted: PackedMasks,
+    true: PackedMasks,
+    annotated: torch.Tensor,
 ) -> None:
     slices, rows, columns = predicted.shape
+    surface.expect({key: slices})
+    spacing_mm = torch.from_numpy(predicted.spacing_mm)
     step = max(1, _MOST_VOXELS // (len(overlap.labels) * rows * columns))
     for start in range(0, slices, step):
         chosen = range(start, min(start + step, slices))
-        masks = torch.from_numpy(predicted.slices(chosen))
-        overlap.update(
-            masks,
-            masks.float(),
-            torch.from_numpy(true.slices(chosen)),
-            annotated=annotated.expand(len(chosen), -1),
-            patients=[key] * len(chosen),
-            slices=torch.tensor(chosen),
-        )
+        masks, truth = (torch.from_numpy(of.slices(chosen)) for of in (predicted, true))
+        about: dict[str, Any] = {
+            "annotated": annotated.expand(len(chosen), -1),
+            "patients": [key] * len(chosen),
+            "slices": torch.tensor(chosen),
+        }
+        overlap.update(masks, masks.float(), truth, **about)
+        surface.update(masks, truth, spacing_mm=spacing_mm.expand(len(chosen), 3), **about)
 
 
 def _without(scores: Scores, metric: str) -> Scores:

@@ -33,6 +33,11 @@ class PackedMasks:
         """Slices, rows and columns; one voxel if no file was read."""
         return self.reference[0].axial().shape if self.reference else (1, 1, 1)
 
+    @property
+    def spacing_mm(self) -> npt.NDArray[np.float64]:
+        """Distances of slices, rows and columns; 1 mm if no file was read: there is nothing to measure."""
+        return self.reference[0].axial().spacing_mm if self.reference else np.ones(3)
+
     def empty(self) -> list[bool]:
         """Tell for each structure whether its mask has no voxel."""
         return [not (i in self.packed and self.packed[i].any()) for i in range(len(self.contours))]

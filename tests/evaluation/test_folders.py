@@ -86,7 +86,8 @@ def test_real_patients_in_another_orientation(tmp_path, sample_root):
 
 def test_hard_masks_have_no_soft_dsc_and_no_auc(tmp_path, truth):
     found = evaluate_folders(predict(truth, tmp_path / "predicted"), truth)
-    assert {row["metric"] for row in found.scores.rows()} == {"dsc", "jsc", "precision", "recall", "f1"}
+    overlap, surface = {"dsc", "jsc", "precision", "recall", "f1"}, {"hd95", "hd", "assd", "nsd"}
+    assert {row["metric"] for row in found.scores.rows()} == overlap | surface
     assert found.scores.labels == ("Brainstem", "Parotid_R", "Parotid_L", "Larynx")  # OpenKBP's order
     assert set(found.scores.volume["dsc"][found.scores.annotated].tolist()) == {1.0}
     assert not found.scores.annotated[0, 3]
