@@ -1,0 +1,243 @@
+"""Exports as clinics make them: many patients, kinds and series in one folder, and the one CT that is meant."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+import pytest
+from generated_dicom import AXIAL, anatomy, uid, write_ct, write_enhanced_ct, write_other
+from pydicom.uid import (
+    ImplicitVRLittleEndian,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    RTDoseStorage,
+    RTPlanStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+
+from nasoseg.errors import NasosegError
+from nasoseg.volumes.dicom import read_ct, read_series
+from nasoseg.volumes.dicom_scan import find_series, find_studies
+
+
+def write_bystanders(folder, *, patient="P1"):
+    """Write what lies beside a planning CT."""
+    for modality, sop_class in (
+        ("MR", MRImageStorage),
+        ("PT", PositronEmissionTomographyImageStorage),
+        ("RTDOSE", RTDoseStorage),
+        ("RTPLAN", RTPlanStorage),
+    ):
+        write_other(folder / f"{modality}.dcm", modality, sop_class, patient=patient)
+    write_other(folder / "screen.dcm", "CT", SecondaryCaptureImageStorage, patient=patient)
+    write_ct(folder / "scout", anatomy((1, 4, 4)), series="scout", patient=patient, edit=as_scout)
+
+
+def as_scout(dataset, z):
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+
+def as_projection(dataset, z):
+    dataset.ImageType = ["DERIVED", "SECONDARY", "MIP"]
+
+
+def structure_set(**values):
+    series = pydicom.Dataset()
+    series.SeriesInstanceUID = uid("P1", "series")
+    study = pydicom.Dataset()
+    study.RTReferencedSeriesSequence = [series]
+    frame = pydicom.Dataset()
+    frame.FrameOfReferenceUID = uid("P1", "frame")
+    frame.RTReferencedStudySequence = [pydicom.Dataset(), study]  # empty items occur
+    return {"ReferencedFrameOfReferenceSequence": [frame]} | values
+
+
+def test_ct_is_picked_among_everything_else(tmp_path):
+    hu = anatomy()
+    write_ct(tmp_path / "x" / "y", hu)
+    write_bystanders(tmp_path / "x")
+    write_ct(tmp_path / "mip", hu[:3], series="mip", edit=as_projection)
+    write_ct(tmp_path / "bolus", hu[:1], series="bolus tracking")
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / ".hidden").write_bytes(b"")
+    ct = read_ct(tmp_path)
+    assert np.array_equal(ct.volume.array, hu)
+    assert ct.remarks == (
+        "not DICOM and passed over: report.pdf (1 in all)",
+        "CT series of one slice passed over: 0037.dcm (1 in all)",
+    )
+
+
+def test_find_series_describes_all(tmp_path):
+    for patient in ("P1", "P2"):
+        write_ct(tmp_path / patient / "ct", anatomy(), patient=patient)
+        write_bystanders(tmp_path / patient, patient=patient)
+    write_enhanced_ct(tmp_path / "P1" / "e.dcm", anatomy())
+    found = find_series(tmp_path)
+    kinds = [(s.patient, s.kind, s.modality, s.slices, len(s.files)) for s in found]
+    for patient in ("P1", "P2"):
+        for expected in (
+            (patient, "ct", "CT", 5, 5),
+            (patient, "scout", "CT", 1, 1),
+            (patient, "secondary", "CT", 1, 1),
+            (patient, "other", "MR", 1, 1),
+            (patient, "other", "RTDOSE", 1, 1),
+        ):
+            assert expected in kinds
+    assert ("P1", "ct", "CT", 5, 1) in kinds
+    one = next(s for s in found if s.patient == "P2" and s.kind == "ct")
+    assert one.series_instance_uid == uid("P2", "series")
+    assert one.study_instance_uid == uid("P2", "study")
+    assert one.frame_of_reference_uid == uid("P2", "frame")
+    assert "P2" not in repr(replace(one, files=()))  # the patient is not printed by accident
+    assert np.array_equal(read_series(one).volume.array, anatomy())
+
+
+def test_find_studies_pairs_contours_by_what_they_refer_to(tmp_path):
+    for patient in ("P1", "P2"):
+        write_ct(tmp_path / patient, anatomy(), patient=patient)
+    write_other(tmp_path / "P1" / "rs.dcm", "RTSTRUCT", RTStructureSetStorage, **structure_set())
+    write_other(tmp_path / "P1" / "seg.dcm", "SEG", SegmentationStorage, ReferencedSeriesSequence=[pydicom.Dataset()])
+    first, second = find_studies(tmp_path)
+    assert (first.patient, second.patient) == ("P1", "P2")
+    assert second.contours == ()
+    structures, segmentation = first.contours
+    assert (structures.modality, segmentation.modality) == ("RTSTRUCT", "SEG")
+    assert structures.path == tmp_path / "P1" / "rs.dcm"
+    assert structures.frame_of_reference_uids == segmentation.frame_of_reference_uids == (uid("P1", "frame"),)
+    assert structures.referenced_series_uids == (uid("P1", "series"),)
+    assert segmentation.referenced_series_uids == ()
+
+
+def test_several_series_are_listed_and_chosen(tmp_path):
+    soft, bone = anatomy(), anatomy(seed=1)
+    write_ct(tmp_path / "a", soft, series="soft")
+    write_ct(tmp_path / "b", bone, series="bone")
+    with pytest.raises(NasosegError) as raised:
+        read_ct(tmp_path)
+    told = str(raised.value)
+    assert "2 CT series, expected one: choose with --series NUMBER" in told
+    for number, name in enumerate(("soft", "bone"), start=1):
+        assert f"\n  {number}: {uid('P1', name)}: '{name} 2.5 mm' slices: 5" in told
+    wanted = uid("P1", "bone")
+    for choice in (wanted, "2", wanted[:30], wanted[-8:]):
+        ct = read_ct(tmp_path, series=choice)
+        assert ct.series_instance_uid == wanted
+        assert np.array_equal(ct.volume.array, bone)
+
+
+@pytest.mark.parametrize("choice", ["3", "0", "2.25", "1.2.3", "", "bone"])
+def test_a_choice_that_fits_none_or_several_is_refused(tmp_path, choice):
+    write_ct(tmp_path / "a", anatomy(), series="soft")
+    write_ct(tmp_path / "b", anatomy(), series="bone")
+    with pytest.raises(NasosegError, match=r"2 CT series, (none|2) of which fits --series"):
+        read_ct(tmp_path, series=choice)
+
+
+def test_orientations_of_one_series_are_two(tmp_path):
+    coronal = np.array([[0, 0, 0.9, 0], [2.5, 0, 0, 0], [0, -0.8, 0, 0], [0, 0, 0, 1]])
+    write_ct(tmp_path / "axial", anatomy())
+    write_ct(tmp_path / "coronal", anatomy(seed=1), coronal)
+    with pytest.raises(NasosegError, match="2 CT series"):
+        read_ct(tmp_path, series=uid("P1", "series"))
+    assert np.array_equal(read_ct(tmp_path, series="2").volume.array, anatomy(seed=1))
+
+
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "ImageOrientationPatient"])
+def test_a_slice_that_parts_from_its_series_is_asked_about(tmp_path, keyword):
+    def parted(dataset, z):
+        if z == 4:  # at the end, where no gap would tell
+            turned = ["0.9950041653", "0.0998334166", "0", "-0.0998334166", "0.9950041653", "0"]
+            dataset[keyword].value = uid("other") if keyword.endswith("UID") else turned
+
+    write_ct(tmp_path, anatomy(), edit=parted)
+    with pytest.raises(NasosegError, match=r"2 CT series[\s\S]*slices: 1,[\s\S]*slices: 4,"):
+        read_ct(tmp_path)
+    assert len(read_ct(tmp_path, series="2").planes) == 4
+
+
+def test_patients_with_one_series_uid_are_not_mixed(tmp_path):
+    def copied(dataset, z):
+        dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = "1.2.3", "1.2.4"
+
+    write_ct(tmp_path / "a", anatomy(), edit=copied)
+    write_ct(tmp_path / "b", anatomy(), patient="P2", edit=copied)
+    assert sorted(s.slices for s in find_series(tmp_path)) == [5, 5]
+
+
+def test_studies_named_anew_in_every_slice_are_remarked(tmp_path):
+    def renamed(dataset, z):
+        dataset.StudyInstanceUID = uid("study", z)
+
+    write_ct(tmp_path, anatomy(), edit=renamed)
+    assert "the files name 5 studies" in read_ct(tmp_path).remarks[0]
+
+
+def test_no_ct_lists_what_there_is(tmp_path):
+    write_bystanders(tmp_path)
+    with pytest.raises(NasosegError, match=r"no CT series found \(it holds .*1 RTDOSE") as raised:
+        read_ct(tmp_path)
+    for part in ("1 MR", "1 PT", "1 CT scout", "1 CT secondary capture"):
+        assert part in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [None, "notes.txt"])
+def test_folder_without_dicom(tmp_path, name):
+    if name:
+        (tmp_path / name).write_text("nothing here")
+    with pytest.raises(NasosegError, match=r"no CT series found \(it holds no DICOM file") as raised:
+        read_ct(tmp_path)
+    assert name is None or name in str(raised.value)
+
+
+def test_missing_path():
+    with pytest.raises(NasosegError, match="no such file or folder"):
+        read_ct("/nowhere/at/all")
+
+
+def test_one_slice_of_a_series_by_its_path(tmp_path):
+    path, *_ = write_ct(tmp_path, anatomy())
+    with pytest.raises(NasosegError, match="a CT series of 1 slices"):
+        read_ct(path)
+
+
+def test_files_without_preface(tmp_path):
+    hu = anatomy()
+    for path in write_ct(tmp_path, hu, syntax=ImplicitVRLittleEndian):
+        dataset = pydicom.dcmread(path)
+        del dataset.file_meta
+        dataset.preamble = None
+        pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True)
+        assert path.read_bytes()[128:132] != b"DICM"
+    assert np.array_equal(read_ct(tmp_path).volume.array, hu)
+
+
+def test_dead_links_and_pipes_are_no_files(tmp_path):
+    import os
+
+    hu = anatomy()
+    write_ct(tmp_path, hu)
+    (tmp_path / "dead").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe")
+    assert np.array_equal(read_ct(tmp_path).volume.array, hu)
+
+
+def test_messages_never_name_the_patient(tmp_path):
+    def described(dataset, z):
+        dataset.SeriesDescription = f"CT secretname {dataset.PatientID}"
+        if z == 2:
+            dataset.RescaleSlope = "0"
+
+    for name in ("a", "b"):
+        write_ct(tmp_path / name, anatomy(), series=name, patient="ID-4711", edit=described)
+    told = []
+    for choice in (None, "1"):
+        with pytest.raises(NasosegError) as raised:
+            read_ct(tmp_path, series=choice)
+        told.append(str(raised.value))
+    for word in ("secret", "4711", "1950", "jördis", uid("ID-4711", "study")):
+        assert not re.search(word, " ".join(told), re.IGNORECASE)
+    assert AXIAL[0, 0] == 0  # untouched by the tests above

@@ -1,0 +1,64 @@
+"""Original planes beside a resampled volume, worked by hand on a tilted, uneven stack."""
+
+import numpy as np
+import pytest
+from generated_ct_series import axial_geometry, ct_series
+
+from nasoseg.volumes.plane_stack import PlaneStack, on_planes
+
+TILT = 0.25  # millimetres backwards (rows) for each millimetre upwards
+HEIGHTS_MM = (0, 4, 8, 13)
+
+
+@pytest.fixture
+def tilted():
+    planes = [np.array([(0, 1, 0), (1, 0, TILT * z), (0, 0, z), (0, 0, 1)], float) for z in HEIGHTS_MM]
+    return ct_series(axial_geometry((6, 12, 10), (3, 1, 1), origin=(0, 0, 0)), planes=planes)  # slices at 0, 3 ... 15
+
+
+def test_points_are_placed(tilted):
+    stack = PlaneStack(tilted)
+    assert stack.positions_mm.tolist() == [0, 4, 8, 13]
+    assert stack.spacing_mm == 4
+    assert stack.position_mm(np.array([[7.0, 5, 4.2]])).tolist() == [4.2]
+    assert stack.pixels(np.array([[7.0, 5, 4.2]])).tolist() == [[5, 7]]
+    assert stack.nearest(9.5) == (2, 1.5)
+    assert [stack.holds(position) for position in (-2.2, -2, 10.5, 15, 15.2)] == [False, True, False, True, False]
+    assert stack.lies_on(np.array([[0.0, 0, 8], [9, 9, 8.05]])) == 2
+    assert stack.lies_on(np.array([[0.0, 0, 8], [9, 9, 8.5]])) is None
+
+
+def test_slices_show_the_nearest_plane_where_the_tilt_puts_it(tilted):
+    stack = PlaneStack(tilted)
+    found = [[(slice_, shift.tolist()) for slice_, shift in stack.slices(plane)] for plane in range(4)]
+    assert found[0] == [(0, [0, 0])]
+    assert found[1] == [(1, [-0.25, 0]), (2, [0.5, 0])]  # at 3 and 6 mm, from the plane at 4
+    assert found[2] == [(3, [0.25, 0])]
+    assert found[3] == [(4, [-0.25, 0]), (5, [0, 0])]  # beyond the last plane the line is not prolonged
+
+
+def test_planes_lie_between_two_slices(tilted):
+    stack = PlaneStack(tilted)
+    found = [[(s, round(w, 6), shift.tolist()) for s, w, shift in stack.neighbours(plane)] for plane in range(4)]
+    assert found[0] == [(0, 1, [0, 0])]
+    assert found[1] == [(1, round(2 / 3, 6), [-0.25, 0]), (2, round(1 / 3, 6), [0.5, 0])]
+
+
+def test_a_tilted_rod_is_cut_where_it_is(tilted):
+    rod = np.zeros((6, 12, 10), bool)
+    for slice_ in range(6):
+        rod[slice_, [r for r in range(12) if abs(r - 5 - TILT * 3 * slice_) <= 1.5], 3:6] = True
+    planes = on_planes(rod, tilted)
+    assert planes.shape == (4, 12, 10)
+    for plane, height in zip(planes, HEIGHTS_MM, strict=True):
+        place = np.argwhere(plane).mean(axis=0)
+        assert abs(place[0] - 5) < 0.51, height  # the rod follows the tilt: on every plane it is at row 5
+        assert place[1] == 4
+    assert not on_planes(np.zeros((6, 12, 10), bool), tilted).any()
+
+
+def test_a_straight_volume_is_its_planes():
+    ct = ct_series(axial_geometry((4, 5, 6)))
+    mask = np.random.default_rng(0).random((4, 5, 6)) < 0.5
+    assert on_planes(mask, ct) is mask
+    assert [[slice_ for slice_, _ in PlaneStack(ct).slices(plane)] for plane in range(4)] == [[0], [1], [2], [3]]

@@ -1,0 +1,396 @@
+"""RTSTRUCT in and out: files built by hand, there and back on any grid, and what a written file must say."""
+
+import copy
+
+import numpy as np
+import pydicom
+import pytest
+from generated_ct_series import axial_geometry, ct_header, ct_series, oblique_geometries
+from generated_rtstruct import image, rtstruct, saved, square
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import generate_uid
+
+from nasoseg.errors import NasosegError
+from nasoseg.volumes.rtstruct import read_rtstruct, write_rtstruct
+from nasoseg.volumes.structure_set import Roi
+
+# Centres at x = -10 ... 9, y = -10 ... 9, z = 0, 3 ... 15.
+GEOMETRY = axial_geometry((6, 20, 20), (3, 1, 1), origin=(-10, -10, 0))
+
+
+def expected(*boxes: tuple[int, float, float]) -> np.ndarray:
+    """The mask of squares on GEOMETRY: (slice, low, high) in millimetres, in x and y alike."""
+    mask = np.zeros(GEOMETRY.shape, bool)
+    centres = np.arange(20) - 10
+    for slice_, low, high in boxes:
+        inside = (centres > low) & (centres < high)
+        mask[slice_] ^= inside[:, None] & inside
+    return mask
+
+
+@pytest.fixture
+def ct():
+    return ct_series(GEOMETRY)
+
+
+def read_one(ct, tmp_path, *contours):
+    """Read a file of one structure; its mask (None where it has none) and remarks."""
+    structures = read_rtstruct(saved(rtstruct(ct, {"One": contours}), tmp_path / "rt.dcm"), ct)
+    return structures.get("One"), list(structures.rois["One"].remarks)
+
+
+def test_contours_are_placed_by_position_and_named_by_number(ct, tmp_path):
+    dataset = rtstruct(
+        ct, {"Spinal Cord": [square(6, -2.5, 1.5)], "Größe/../x": [square(3, 0.5, 4.5), square(0, 1, 2)]}
+    )
+    for drawn in dataset.ROIContourSequence:  # image UIDs that are not the CT's
+        for one in drawn.ContourSequence:
+            one.ContourImageSequence = [image(generate_uid())]
+    structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    assert list(structures) == ["Spinal Cord", "Größe/../x"]
+    assert np.array_equal(structures["Spinal Cord"], expected((2, -2.5, 1.5)))
+    assert np.array_equal(structures["Größe/../x"], expected((1, 0.5, 4.5), (0, 0.5, 1.5)))  # edges: low in, high out
+    assert structures.rois["Spinal Cord"] == Roi("Spinal Cord", 5, "", (10, 20, 30), ())
+    assert structures.voxels("Spinal Cord") == 16
+
+
+def test_several_contours_holes_and_islands(ct, tmp_path):
+    apart = [square(6, -4.5, -2.5), square(6, 2.5, 5.5)]
+    assert np.array_equal(read_one(ct, tmp_path, *apart)[0], expected((2, -4.5, -2.5), (2, 2.5, 5.5)))
+    for kind in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"):
+        nested = [square(6, -6.5, 6.5, kind=kind), square(6, -3.5, 3.5, kind=kind), square(6, -1.5, 1.5, kind=kind)]
+        mask, remarks = read_one(ct, tmp_path, *nested)
+        assert np.array_equal(mask, expected((2, -6.5, 6.5), (2, -3.5, 3.5), (2, -1.5, 1.5)))
+        assert remarks == []
+
+
+def test_a_keyhole(ct, tmp_path):
+    outer, hole = square(6, -6.5, 6.5)[1], square(6, -3.5, 3.5)[1]
+    keyhole = [*outer, outer[0], *hole, hole[0]]
+    mask, remarks = read_one(ct, tmp_path, ("CLOSED_PLANAR", keyhole))
+    assert np.array_equal(mask, expected((2, -6.5, 6.5), (2, -3.5, 3.5)))
+    assert remarks == []
+
+
+def test_doubled_contours_do_not_cancel_out(ct, tmp_path):
+    kind, points = square(6, -3.5, 3.5)
+    again = [(x + 0.001, y - 0.001, z) for x, y, z in points[2:] + points[:2]]
+    mask, remarks = read_one(ct, tmp_path, (kind, points), (kind, points[::-1]), (kind, again), square(6, -1.5, 1.5))
+    assert np.array_equal(mask, expected((2, -3.5, 3.5), (2, -1.5, 1.5)))
+    assert remarks == ["2 contours stored twice counted once"]
+
+
+def test_contours_between_slices_go_to_the_nearest(ct, tmp_path):
+    mask, remarks = read_one(ct, tmp_path, square(7.2, -3.5, 3.5), square(8.4, -2.5, 2.5))
+    assert np.array_equal(mask, expected((2, -3.5, 3.5), (3, -2.5, 2.5)))
+    assert remarks == ["2 contours moved to the nearest slice, by up to 1.20 mm"]
+
+
+def test_two_levels_for_one_slice_do_not_cancel_out(ct, tmp_path):
+    mask, remarks = read_one(ct, tmp_path, square(5, -2.5, 2.5), square(6.01, -3.5, 3.5), square(7, -2.5, 2.5))
+    assert np.array_equal(mask, expected((2, -3.5, 3.5)))
+    assert remarks == ["2 contours on a level between slices left out, because another is nearer"]
+
+
+def test_a_slice_without_a_contour_stays_empty(ct, tmp_path):
+    mask, remarks = read_one(ct, tmp_path, square(0, -3.5, 3.5), square(9, -3.5, 3.5))
+    assert np.array_equal(mask, expected((0, -3.5, 3.5), (3, -3.5, 3.5)))
+    assert remarks == ["2 slices between its ends without a contour, left empty"]
+
+
+def test_what_encloses_nothing_is_left_out_and_said(ct, tmp_path):
+    two = [(-3, 0, 6), (3, 0, 6)]
+    mask, remarks = read_one(
+        ct,
+        tmp_path,
+        ("POINT", [(0, 0, 6)]),
+        ("POINT", [(0, 0, 9)]),
+        square(6, -3.5, 3.5, kind="OPEN_PLANAR"),
+        ("CLOSED_PLANAR", two),
+        ("CLOSED_PLANAR", [*two, two[0], two[0]]),
+        square(9, -3.5, 3.5),
+    )
+    assert np.array_equal(mask, expected((3, -3.5, 3.5)))
+    assert remarks == [
+        "2 contours of type POINT left out",
+        "1 contour of type OPEN_PLANAR left out",
+        "2 contours of fewer than three points left out",
+    ]
+
+
+def test_contours_outside_the_scan(ct, tmp_path):
+    inside = square(6, -3.5, 3.5)
+    for outside, why in (
+        (square(18, -3.5, 3.5), "1 contour above or below the scan left out"),
+        (square(-1.7, -3.5, 3.5), "1 contour above or below the scan left out"),
+        (square(6, 0, 5, x=30), "1 contour beside the scan left out"),
+    ):
+        mask, remarks = read_one(ct, tmp_path, inside, outside)
+        assert np.array_equal(mask, expected((2, -3.5, 3.5)))
+        assert remarks == [why]
+    mask, remarks = read_one(ct, tmp_path, square(6, 2.5, 50))
+    assert np.array_equal(mask, expected((2, 2.5, 50)))
+    assert remarks == ["1 contour reaching beyond the image cut off there"]
+
+
+def test_contours_not_parallel_to_the_slices(ct, tmp_path):
+    kind, points = square(6, -3.5, 3.5)
+    tilted = [(x, y, z + 0.4 * y) for x, y, z in points]
+    rounded = [(x, y, z + 0.01 * y) for x, y, z in points]
+    assert read_one(ct, tmp_path, (kind, tilted)) == (None, ["1 contour not parallel to the slices left out"])
+    assert np.array_equal(read_one(ct, tmp_path, (kind, rounded))[0], expected((2, -3.5, 3.5)))
+
+
+def test_contours_that_cross_are_said(ct, tmp_path):
+    mask, remarks = read_one(ct, tmp_path, square(6, -5.5, 1.5), square(6, -1.5, 5.5))
+    assert np.array_equal(mask, expected((2, -5.5, 1.5), (2, -1.5, 5.5)))
+    assert remarks == ["1 contour crossing another: what both enclose counts as outside"]
+
+
+def test_structures_without_a_mask_say_why(ct, tmp_path):
+    dataset = rtstruct(ct, {"Empty": [], "Point": [("POINT", [(0, 0, 6)])], "Tiny": [square(6, 0.2, 0.4)]})
+    structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    assert len(structures) == 0
+    assert structures.report() == [
+        "Empty (number 5): no mask: it has no contours",
+        "Point (number 6): no mask: 1 contour of type POINT left out",
+        "Tiny (number 7): no mask: no pixel's centre lies inside its contours",
+    ]
+
+
+def test_a_missing_slice_is_not_filled(tmp_path):
+    whole = GEOMETRY.affine_lps
+    planes = [np.stack([whole[:, 1], whole[:, 2], whole @ [k, 0, 0, 1]], axis=1) for k in (0, 1, 2, 4, 5)]
+    ct = ct_series(GEOMETRY, planes=planes)
+    mask, remarks = read_one(ct, tmp_path, square(6, -3.5, 3.5), square(9, -3.5, 3.5))
+    assert not mask[4:].any()
+    assert remarks == ["1 contour where the CT lacks a slice left out"]
+
+
+def test_numbers_and_names_that_do_not_fit(ct, tmp_path):
+    dataset = rtstruct(ct, {"A": [square(6, -3.5, 3.5)], "B": [square(3, -3.5, 3.5)], "C": [square(3, -1.5, 1.5)]})
+    a, b, c = dataset.StructureSetROISequence
+    a.ROIName, b.ROIName = "Heart", "Heart"
+    stray = copy.deepcopy(dataset.ROIContourSequence[0])
+    stray.ReferencedROINumber = 99
+    dataset.ROIContourSequence.append(stray)
+    structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    assert list(structures) == ["Heart", "Heart (6)", "C"]
+    assert np.array_equal(structures["Heart (6)"], expected((1, -3.5, 3.5)))
+    assert structures.report() == [
+        "ROI number 99 has contours but no name: left out",
+        "Heart (6) (number 6): another structure is called 'Heart' too",
+    ]
+    c.ROINumber = 6
+    structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    assert list(structures) == ["Heart"]
+    assert "2 structures have this number" in structures.rois["C"].remarks[0]
+
+
+def test_unreadable_coordinates(ct, tmp_path):
+    dataset = rtstruct(ct, {"One": [square(6, -3.5, 3.5), square(3, -3.5, 3.5), square(0, -3.5, 3.5)]})
+    first, second, _ = dataset.ROIContourSequence[0].ContourSequence
+    first.ContourData = first.ContourData[:-1]
+    del second.ContourData
+    structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    assert np.array_equal(structures["One"], expected((0, -3.5, 3.5)))
+    said = ["1 contour with unreadable coordinates left out", "1 contour of fewer than three points left out"]
+    assert list(structures.rois["One"].remarks) == said
+
+
+def test_oddities_of_real_files_are_read(ct, tmp_path):
+    dataset = rtstruct(ct, {"One": [square(6, -3.5, 3.5)]})
+    frame = dataset.ReferencedFrameOfReferenceSequence[0]
+    series = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
+    series.ContourImageSequence.insert(0, pydicom.Dataset())
+    with pydicom.config.disable_value_validation():
+        dataset.StudyDate = dataset.PatientSex = "123e4567-e89b-12d3-a456-426614174000"
+        dataset.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "CLOSED_PLANAR "
+    path = saved(dataset, tmp_path / "rt.dcm")
+    assert np.array_equal(read_rtstruct(path, ct)["One"], expected((2, -3.5, 3.5)))
+
+
+def test_only_the_names_asked_for(ct, tmp_path):
+    path = saved(rtstruct(ct, {"Heart": [square(6, -3.5, 3.5)], "Lung": [square(3, -3.5, 3.5)]}), tmp_path / "rt.dcm")
+    assert list(read_rtstruct(path, ct, names=["Lung"])) == ["Lung"]
+    with pytest.raises(NasosegError, match=r"rt\.dcm: has no structure 'Hart': did you mean 'Heart'"):
+        read_rtstruct(path, ct, names=["Hart"])
+
+
+def test_another_kind_of_file_or_a_damaged_one(ct, tmp_path):
+    with pytest.raises(NasosegError, match=r"no\.dcm: no such file"):
+        read_rtstruct(tmp_path / "no.dcm", ct)
+    (tmp_path / "text.dcm").write_text("Dear colleague, the contours are attached.\n" * 20)
+    with pytest.raises(NasosegError, match=r"text\.dcm: (found no DICOM object|cannot be read).*expected a .*RTSTRUCT"):
+        read_rtstruct(tmp_path / "text.dcm", ct)
+    dataset = rtstruct(ct, {"One": [square(z, -3.5, 3.5) for z in (0, 3, 6, 9)]})
+    whole = saved(dataset, tmp_path / "rt.dcm").read_bytes()
+    for keep in (*range(len(whole) // 2, len(whole) - 1, 50), len(whole) - 2):
+        (tmp_path / "cut.dcm").write_bytes(whole[:keep])
+        with pytest.raises(NasosegError, match=r"cut\.dcm: .*(cut short or damaged|no ROIContourSequence).*export it"):
+            read_rtstruct(tmp_path / "cut.dcm", ct)
+    (tmp_path / "padded.dcm").write_bytes(whole + bytes(50))
+    assert read_rtstruct(tmp_path / "padded.dcm", ct).voxels("One") == 4 * 49
+    dataset.SOPClassUID, dataset.Modality = "1.2.840.10008.5.1.4.1.1.481.5", "RTPLAN"
+    with pytest.raises(NasosegError, match=r"plan\.dcm: found SOP class .*RTPLAN: expected a DICOM RTSTRUCT"):
+        read_rtstruct(saved(dataset, tmp_path / "plan.dcm"), ct)
+
+
+# There and back.
+
+
+def ring() -> np.ndarray:
+    mask = np.zeros((5, 24, 22), bool)
+    mask[1:4, 4:18, 3:19] = True
+    mask[1:4, 8:13, 7:12] = False
+    mask[2, 10, 9] = True
+    return mask
+
+
+@given(oblique_geometries((5, 24, 22)), st.integers(0, 4), st.integers(0, 22), st.integers(0, 20))
+@settings(deadline=None, max_examples=25)
+def test_masks_survive_on_any_grid_and_stay_in_their_place(tmp_path_factory, geometry, slice_, row, column):
+    path = tmp_path_factory.mktemp("rt") / "rt.dcm"
+    block, voxel = np.zeros((2, *geometry.shape), bool)
+    block[slice_, row : row + 2, column : column + 2] = True
+    voxel[slice_, row, column] = True
+    masks = {"Block": block, "Voxel": voxel, "Ring": ring()}
+    ct = ct_series(geometry)
+    assert write_rtstruct(path, masks, ct) == []
+    structures = read_rtstruct(path, ct)
+    for name, mask in masks.items():
+        assert np.array_equal(structures[name], mask)
+    assert structures.remarks == ()
+    drawn = pydicom.dcmread(path).ROIContourSequence
+    for item, mask in zip(drawn, (block, voxel), strict=False):
+        (only,) = item.ContourSequence
+        place = geometry.affine_lps @ [*np.argwhere(mask).mean(axis=0), 1]
+        np.testing.assert_allclose(np.reshape(only.ContourData, (-1, 3)).mean(axis=0), place[:3], atol=1e-3)
+        assert only.ContourImageSequence[0].ReferencedSOPInstanceUID == ct.planes[slice_].sop_instance_uid
+
+
+@pytest.mark.parametrize("tilt", [0, 18.5])
+def test_masks_of_a_resampled_volume_go_to_the_original_planes(tmp_path, tilt):
+    # Uneven planes, and tilted ones: the in-plane shift grows with the height, as behind a tilted gantry.
+    geometry = axial_geometry((13, 60, 50), (3, 1, 1), origin=(0, 0, 0))
+    heights = np.array([0, 1.5, 5, 9, 13, 17, 20.5, 24, 28, 32, 36])
+    shift = np.tan(np.deg2rad(tilt))
+    planes = [np.array([(0, 1, 0), (1, 0, shift * z), (0, 0, z), (0, 0, 1)], float) for z in heights]
+    ct = ct_series(geometry, planes=planes)
+    z, y, x = np.mgrid[:13, :60, :50]
+    ball = (3 * z - 18) ** 2 + (y - 30 - shift * (3 * z - 18)) ** 2 + (x - 25) ** 2 < 12**2
+    write_rtstruct(tmp_path / "rt.dcm", {"Ball": ball}, ct)
+    item = pydicom.dcmread(tmp_path / "rt.dcm").ROIContourSequence[0]
+    levels = {round(float(one.ContourData[2]), 3) for one in item.ContourSequence}
+    assert levels == {9, 13, 17, 20.5, 24, 28}
+    structures = read_rtstruct(tmp_path / "rt.dcm", ct)
+    back = structures["Ball"]
+    assert 2 * (ball & back).sum() / (ball.sum() + back.sum()) > 0.9
+    moved = np.argwhere(back).mean(axis=0) - np.argwhere(ball).mean(axis=0)
+    assert np.all(np.abs(moved) < (0.5, 0.5, 0.1))  # within half a slice, and what that is sideways in the tilt
+
+
+# What a written file says.
+
+
+def written(tmp_path, ct, masks=None, **options):
+    masks = masks or {"LeftParotid": expected((2, -3.5, 3.5)), "PTV70": expected((2, -5.5, 5.5), (3, -5.5, 5.5))}
+    remarks = write_rtstruct(tmp_path / "rt.dcm", masks, ct, **options)
+    return pydicom.dcmread(tmp_path / "rt.dcm"), remarks
+
+
+def test_names_types_colours_and_references(ct, tmp_path):
+    dataset, remarks = written(tmp_path, ct, label="AutoSeg", description="Fold 0.")
+    assert remarks == []
+    assert [roi.ROIName for roi in dataset.StructureSetROISequence] == ["Parotid_L", "PTV_7000"]
+    assert [roi.ROIDescription for roi in dataset.StructureSetROISequence] == ["LeftParotid", "PTV70"]
+    assert [roi.ROIVolume for roi in dataset.StructureSetROISequence] == [49 * 3 / 1000, 2 * 121 * 3 / 1000]
+    assert [one.RTROIInterpretedType for one in dataset.RTROIObservationsSequence] == ["ORGAN", "PTV"]
+    assert list(dataset.ROIContourSequence[0].ROIDisplayColor) == [230, 159, 0]
+    assert dataset.StructureSetLabel == "AutoSeg"
+    assert dataset.StructureSetDescription.startswith("Fold 0. Drawn by software, for research; not a medical device.")
+    assert dataset.ApprovalStatus == "UNAPPROVED"
+    assert (dataset.Manufacturer, dataset.Modality) == ("nasoseg", "RTSTRUCT")
+    (frame,) = dataset.ReferencedFrameOfReferenceSequence
+    assert frame.FrameOfReferenceUID == ct.frame_of_reference_uid
+    assert frame.RTReferencedStudySequence[0].ReferencedSOPInstanceUID == ct.study_instance_uid
+    (series,) = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence
+    assert series.SeriesInstanceUID == ct.series_instance_uid
+    images = [one.ReferencedSOPInstanceUID for one in series.ContourImageSequence]
+    assert images == [plane.sop_instance_uid for plane in ct.planes]
+    assert {dataset.SOPInstanceUID, dataset.SeriesInstanceUID}.isdisjoint({*images, ct.series_instance_uid})
+
+
+def test_every_contour_has_its_image_and_three_points(ct, tmp_path):
+    noise = np.random.default_rng(1).random(GEOMETRY.shape) < 0.3
+    dataset, _ = written(tmp_path, ct, {"Noise": noise})
+    by_level = {round(float(plane.affine_lps[2, 2]), 3): plane.sop_instance_uid for plane in ct.planes}
+    contours = dataset.ROIContourSequence[0].ContourSequence
+    assert len(contours) > 100
+    for one in contours:
+        assert one.ContourGeometricType == "CLOSED_PLANAR"
+        assert one.NumberOfContourPoints == len(one.ContourData) // 3 >= 3
+        (level,) = {round(float(z), 3) for z in one.ContourData[2::3]}
+        assert one.ContourImageSequence[0].ReferencedSOPInstanceUID == by_level[level]
+    assert np.array_equal(read_rtstruct(tmp_path / "rt.dcm", ct)["Noise"], noise)
+
+
+def test_labels_of_a_file_that_was_read_are_kept(ct, tmp_path):
+    rois = {"PTV70": Roi("PTV alt", 3, "AVOIDANCE", (1, 2, 3))}
+    dataset, _ = written(tmp_path, ct, {"PTV70": expected((2, -5.5, 5.5))}, rois=rois)
+    assert dataset.StructureSetROISequence[0].ROIName == "PTV alt"
+    assert dataset.RTROIObservationsSequence[0].RTROIInterpretedType == "AVOIDANCE"
+    assert list(dataset.ROIContourSequence[0].ROIDisplayColor) == [1, 2, 3]
+
+
+def test_a_structure_without_a_voxel_is_listed(ct, tmp_path):
+    dataset, remarks = written(tmp_path, ct, {"Larynx": expected(), "Eye": expected((2, -1.5, 1.5))})
+    assert remarks == ["structure 'Larynx' has no voxel: written without contours"]
+    assert "ContourSequence" not in dataset.ROIContourSequence[0]
+    structures = read_rtstruct(tmp_path / "rt.dcm", ct)
+    assert list(structures) == ["Eye"]
+    assert structures.rois["Larynx"].remarks == ("it has no contours",)
+
+
+def test_a_multi_frame_ct_is_named_by_frames(tmp_path):
+    ct = ct_series(GEOMETRY, frames_of_one_object=True)
+    write_rtstruct(tmp_path / "rt.dcm", {"Eye": expected((2, -1.5, 1.5))}, ct)
+    dataset = pydicom.dcmread(tmp_path / "rt.dcm")
+    study = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    (only,) = study.RTReferencedSeriesSequence[0].ContourImageSequence
+    named = dataset.ROIContourSequence[0].ContourSequence[0].ContourImageSequence[0]
+    assert named.ReferencedSOPInstanceUID == only.ReferencedSOPInstanceUID == ct.planes[0].sop_instance_uid
+    assert named.ReferencedFrameNumber == ct.planes[2].frame
+    assert np.array_equal(read_rtstruct(tmp_path / "rt.dcm", ct)["Eye"], expected((2, -1.5, 1.5)))
+
+
+def test_a_ct_without_a_frame_of_reference(tmp_path):
+    ct = ct_series(GEOMETRY, header=ct_header(FrameOfReferenceUID=None))
+    dataset, remarks = written(tmp_path, ct)
+    assert "the CT has no frame of reference" in remarks[0]
+    assert dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID == dataset.FrameOfReferenceUID != ""
+    assert "the CT has no frame of reference" in read_rtstruct(tmp_path / "rt.dcm", ct).remarks[0]
+
+
+def test_long_contours_are_whole(tmp_path):
+    # A comb: its outline has far more than the 64 kB that a DS may have in explicit VR.
+    mask = np.zeros((2, 200, 600), bool)
+    mask[0, 2:198, 2:598:2] = True
+    mask[0, 100, 2:598] = True
+    ct = ct_series(axial_geometry(mask.shape))
+    write_rtstruct(tmp_path / "rt.dcm", {"Comb": mask}, ct)
+    assert np.array_equal(read_rtstruct(tmp_path / "rt.dcm", ct)["Comb"], mask)
+
+
+def test_refused_masks(ct, tmp_path):
+    path = tmp_path / "rt.dcm"
+    with pytest.raises(NasosegError, match=r"rt\.dcm: found no mask"):
+        write_rtstruct(path, {}, ct)
+    with pytest.raises(NasosegError, match=r"'A': found a mask \(2, 20, 20\) of bool, expected \(6, 20, 20\)"):
+        write_rtstruct(path, {"A": np.zeros((2, 20, 20), bool)}, ct)
+    with pytest.raises(NasosegError, match=r"'A': found a mask .* of float32.*decide"):
+        write_rtstruct(path, {"A": np.zeros(GEOMETRY.shape, np.float32)}, ct)
+    with pytest.raises(NasosegError, match=r"no[/\\]rt\.dcm: could not be written"):
+        write_rtstruct(tmp_path / "no" / "rt.dcm", {"A": expected()}, ct)
+    assert list(tmp_path.iterdir()) == []
