@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nasoseg.models import MultiScalePooling as MultiScalePooling
     from nasoseg.models import TwoStageNet as TwoStageNet
     from nasoseg.tasks.loading import load as load
+    from nasoseg.tasks.mask_rcnn import MaskRCNN as MaskRCNN
+    from nasoseg.tasks.single import FCN8 as FCN8
     from nasoseg.tasks.single import SingleNetwork as SingleNetwork
     from nasoseg.tasks.single import UNet as UNet
     from nasoseg.tasks.two_stage import TwoStageUNet as TwoStageUNet
@@ -40,6 +42,8 @@ _HOMES = {
     "StreamingAUC": "nasoseg.metrics",
     "MultiScalePooling": "nasoseg.models",
     "TwoStageNet": "nasoseg.models",
+    "FCN8": "nasoseg.tasks.single",
+    "MaskRCNN": "nasoseg.tasks.mask_rcnn",
     "SingleNetwork": "nasoseg.tasks.single",
     "UNet": "nasoseg.tasks.single",
     "TwoStageUNet": "nasoseg.tasks.two_stage",

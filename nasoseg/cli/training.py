@@ -40,9 +40,14 @@ EXAMPLES = {
 
 def run_training(command: str, arguments: Sequence[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with command-line arguments; return the exit code."""
-    _quieten()
+    quieten()
     cli = TrainingCLI(command, list(arguments) or ["--help"])
-    getattr(cli, command)()
+    try:
+        getattr(cli, command)()
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        raise NasosegError(word_error(error)) from error
     return 0
 
 
@@ -185,8 +190,10 @@ class TrainingCLI(LightningCLI):
             raise KeyboardInterrupt
         if self.config.test_at_end:
             self.test()
-        elif self.trainer.is_global_zero:
-            self._write_weights()
+        else:
+            self._load()  # the best, not the last
+            if self.trainer.is_global_zero:
+                self._write_weights()
 
     def validate(self) -> None:
         """Measure a checkpoint on the validation patients."""
@@ -333,15 +340,37 @@ def _ours(error: BaseException | None) -> NasosegError | None:
     return error
 
 
+def word_error(error: BaseException) -> str:
+    """Word whatever a run raised on one screen: our own message, or the library's with its type."""
+    if (ours := _ours(error)) is not None:
+        return str(ours)
+    if _is_memory(error):
+        return (
+            f"out of memory ({_one_screen(error)[:200]}): pass a smaller data.batch_size or augmentation crop, fewer"
+            " data.workers, or --trainer.precision bf16-mixed"
+        )
+    return f"{type(error).__name__}: {_one_screen(error)}"
+
+
+def _is_memory(error: BaseException) -> bool:
+    # On the CPU torch raises a plain RuntimeError that names its allocator.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def _one_screen(error: BaseException) -> str:
     return " ".join(str(error).split())[:900] or type(error).__name__
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Leave out what Lightning says of itself, and its advice that does not apply here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in ("does not have many workers", "The number of training batches", "Checkpoint directory .* exists"):
+    for text in (
+        "does not have many workers",
+        "The number of training batches",
+        "Checkpoint directory .* exists",
+        "The `srun` command",
+    ):
         warnings.filterwarnings("ignore", f".*{text}")
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls what 4.49 deprecated
     warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated")  # Lightning 2.6 with torch 2.12

@@ -16,7 +16,9 @@ def test_help_lists_every_command_with_a_line_each(capsys):
         assert any(row.split(maxsplit=1) == [name, line] for row in printed.splitlines())
 
 
-@pytest.mark.parametrize("command", ["prepare", "info", "check", "split", "evaluate", "benchmark", "structures"])
+@pytest.mark.parametrize(
+    "command", ["prepare", "info", "check", "split", "evaluate", "benchmark", "structures", "nnunet"]
+)
 def test_every_plain_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
