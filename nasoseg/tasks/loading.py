@@ -13,7 +13,7 @@ from nasoseg.errors import NasosegError
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.checkpoints import load_checkpoint
 
-TRUSTED = ("nasoseg.", "torch.nn.", "torch.optim.", "segmentation_models_pytorch.")
+TRUSTED = ("nasoseg.", "torch.nn.", "torch.optim.", "torchvision.models.", "segmentation_models_pytorch.")
 """Import paths that a run folder's config may name without ``trust``."""
 
 

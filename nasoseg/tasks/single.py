@@ -11,7 +11,7 @@ from nasoseg.heads import Head, channels
 from nasoseg.models import Padded, fcn8
 from nasoseg.models import UNet as UNetNetwork
 from nasoseg.tasks.base import SegmentationTask
-from nasoseg.tasks.two_stage import _channels_out
+from nasoseg.tasks.two_stage import channels_out
 
 
 class UNet(SegmentationTask):
@@ -110,7 +110,7 @@ class SingleNetwork(SegmentationTask):
         if not isinstance(network, nn.Module):
             network = _made(network, in_channels=in_channels, classes=classes)
             _start_at(prior, network)
-        found = _channels_out("network", network, in_channels)
+        found = channels_out("network", network, in_channels)
         if found != classes:
             raise ValueError(
                 f"network gives {found} channels, expected {classes}: one a structure"

@@ -49,7 +49,7 @@ class TwoStageUNet(SegmentationTask):
         classes = channels(len(labels), head)
         if pooling == "msp":
             pooling = MultiScalePooling(in_channels, width)
-        features = in_channels if pooling is None else _channels_out("pooling", pooling, in_channels)
+        features = in_channels if pooling is None else channels_out("pooling", pooling, in_channels)
         if stage1 == "unet":
             stage1 = UNetNetwork(features, classes, depth=5, width=width)
         coupling = _coupling(coupling, head)
@@ -59,9 +59,9 @@ class TwoStageUNet(SegmentationTask):
             prior = 0.5 if isinstance(coupling, ResidualCoupling) else 0.01
             stage2 = UNetNetwork(joined, classes, depth=3, width=width, prior=prior)
         for name, stage, taken in (("stage1", stage1, features), ("stage2", stage2, joined)):
-            if stage is not None and _channels_out(name, stage, taken) != classes:
+            if stage is not None and channels_out(name, stage, taken) != classes:
                 raise ValueError(
-                    f"{name} gives {_channels_out(name, stage, taken)} channels for {taken}, expected {classes}: one"
+                    f"{name} gives {channels_out(name, stage, taken)} channels for {taken}, expected {classes}: one"
                     f" a structure{' and one for the background' if head == 'multiclass' else ''}"
                 )
         # Our own U-Net pads for itself, to 16 and 4 pixels: padding crops of 80 to 96 first would cost 44 % more.
@@ -86,7 +86,7 @@ def _coupling(coupling: Coupling | str, head: Head) -> Coupling:
             raise ValueError(f"coupling {coupling!r}: expected 'concat', 'gate', 'residual' or a Coupling")
 
 
-def _channels_out(name: str, part: nn.Module, in_channels: int) -> int:
+def channels_out(name: str, part: nn.Module, in_channels: int) -> int:
     """Run a part once on a small plane to see that it takes its input and how many channels it gives."""
     was_training = part.training
     try:
