@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import torch
+from sample_files import read_nifti
 
 import nasoseg
 from nasoseg.data.store import Patient, Store, pack_planes, write_store
 from nasoseg.labels import OPENKBP
-from nasoseg.volumes.volume import Geometry, Volume
+from nasoseg.volumes.volume import Geometry
 
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SLICES = 8  # of every patient in the small store
 
 
@@ -39,11 +38,6 @@ def openkbp(request: pytest.FixtureRequest) -> Path:
     if not root.is_dir():
         pytest.skip("the 124 patients of OpenKBP are not beside the project")
     return root
-
-
-def read_nifti(path: Path) -> Volume:
-    image = nibabel.load(path)
-    return Volume(np.asarray(image.dataobj), Geometry(image.shape, RAS_TO_LPS @ image.affine)).axial()
 
 
 def thin_patient(folder: Path) -> Patient:

@@ -4,9 +4,10 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,7 +100,7 @@ class Work:
             return
         self._begun = left[0]
         assert self._descriptor is not None
-        with self.job.log.open("ab") as log:
+        with self.job.log.open("ab") as log, _interruptible():
             log.write(f"\n$ {' '.join(left[0])}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
@@ -158,6 +159,23 @@ def read_progress(log: str) -> Progress | None:
     epoch, epochs, rest = found[-1].groups()
     dsc, seconds = _DSC.search(rest), _SECONDS.search(rest)
     return Progress(int(epoch), int(epochs), float(dsc[1]) if dsc else None, float(seconds[1]) if seconds else None)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let a child be interrupted by `stop` also where this process ignores Ctrl-C, as under `nohup ... &`.
+
+    A child inherits what is ignored, and Python then leaves it so.
+    """
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    else:
+        yield
 
 
 def _reason(code: int, log: str) -> str:

@@ -128,8 +128,14 @@ def test_a_slip_in_an_option_is_not_handed_to_fit(finished, capsys):
 
 def test_ctrl_c_stops_at_once_and_the_next_call_ends_where_it_would_have(small_store, tmp_path):
     config = write_benchmark(tmp_path, small_store, methods={"unet": "unet.yaml"})
-    command = [sys.executable, "-m", "nasoseg", "benchmark", str(config), "--trainer.max_epochs", "40"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-m", "nasoseg", "benchmark", str(config), "--trainer.max_epochs", "400"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )
     checkpoint = tmp_path / "out" / "clean" / "unet" / "fold0" / "checkpoints" / "last.ckpt"
     for _ in range(3000):
         if checkpoint.exists():

@@ -55,14 +55,22 @@ def test_a_command_that_leaves_nothing_is_not_repeated_for_ever(tmp_path):
     assert "without its result" in work.fault
 
 
-def test_stopping_interrupts_and_the_next_start_goes_on(tmp_path):
+@pytest.mark.parametrize("ignored", [False, True])
+def test_stopping_interrupts_and_the_next_start_goes_on(ignored, tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    try:
+        _stop_and_start_again(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stop_and_start_again(tmp_path):
     work = Work(scripted(tmp_path, "import time; print('begun', flush=True); time.sleep(60)"))
     work.start()
     for _ in range(200):
         if work.job.log.exists() and "begun\n" in work.job.log.read_text():
             break
         time.sleep(0.05)
-    assert Work(work.job).start() is None  # held: it only watches
     other = Work(work.job)
     other.start()
     assert other.poll() == "elsewhere"

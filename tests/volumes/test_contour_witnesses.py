@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from conftest import read_nifti
 from generated_ct_series import axial_geometry, ct_series, write_ct
+from sample_files import read_nifti
 from scipy import ndimage
 
 from nasoseg.errors import NasosegError
