@@ -37,6 +37,14 @@ PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_in_children() -> Iterator[None]:
+    """Let the processes that a benchmark starts compute in one thread each, as the tests themselves do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Start a controller and two nodes of SLURM (Debian: slurm-wlm), all on this machine."""
