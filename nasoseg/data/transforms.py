@@ -9,9 +9,13 @@ import numpy.typing as npt
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version at import otherwise
 import albumentations as A
+from scipy.ndimage import distance_transform_edt
 
 AIR_HU = -1024
 """What lies outside the scan."""
+
+LARGEST_MARGIN_PX = 8
+"""How much around a structure a cut-away slice still shows, at most."""
 
 WindowHU = tuple[float, float]
 
@@ -48,6 +52,12 @@ class Augmentation:
         noise_hu: Largest standard deviation of Gaussian noise, HU.
         crop: Side in pixels of a square cut at random; smaller planes are padded with air. None keeps the plane.
         mirror: Whether half of the slices are mirrored across the sagittal plane, sided structures swapped.
+        cutaway: Share of slices on which everything but the structures and a random margin of up to
+            ``LARGEST_MARGIN_PX`` is air. For scans that were stored only where something was contoured or a dose
+            computed, as a few of OpenKBP's are.
+
+    Raises:
+        ValueError: If ``cutaway`` is not within 0 to 1.
     """
 
     def __init__(
@@ -62,7 +72,10 @@ class Augmentation:
         noise_hu: float = 15,
         crop: int | None = None,
         mirror: bool = False,
+        cutaway: float = 0,
     ) -> None:
+        if not 0 <= cutaway <= 1:
+            raise ValueError(f"cutaway is {cutaway}: expected a share of slices, 0 to 1")
         fill: dict[str, Any] = {"fill": AIR_HU, "fill_mask": 0, "border_mode": 0}
         steps: list[Any] = [
             A.Affine(
@@ -85,6 +98,7 @@ class Augmentation:
         self._geometry_and_hu = A.Compose(steps)
         self.crop = crop
         self.mirror = mirror
+        self.cutaway = cutaway
 
     def __call__(
         self,
@@ -112,7 +126,11 @@ class Augmentation:
         result = self._geometry_and_hu(image=image_hu.astype(np.float32), mask=narrow)
         image = result["image"].reshape(*result["image"].shape[:2], -1)
         moved = np.ascontiguousarray(result["mask"].reshape(*image.shape[:2], -1)).view(planes.dtype)[..., 0]
-        if self.mirror and np.random.default_rng(seed).random() < 0.5:
+        draws = np.random.default_rng(seed)
+        mirrored, cut, margin = draws.random() < 0.5, draws.random() < self.cutaway, draws.integers(LARGEST_MARGIN_PX + 1)
+        if cut:
+            image = np.where(_near(moved != 0, margin)[..., None], image, np.float32(AIR_HU))
+        if self.mirror and mirrored:
             if mirror_order is None:
                 raise ValueError("mirror is on: expected mirror_order, so that left and right structures can swap")
             return image[:, ::-1], select_planes(moved[:, ::-1], mirror_order)
@@ -126,6 +144,14 @@ def select_planes(planes: npt.NDArray[Any], order: Sequence[int]) -> npt.NDArray
     for to, bit in enumerate(order):
         result |= ((planes >> planes.dtype.type(bit)) & one) << planes.dtype.type(to)
     return result
+
+
+def _near(mask: npt.NDArray[np.bool_], margin: float) -> npt.NDArray[np.bool_]:
+    """Whether a pixel lies in the mask or at most ``margin`` pixels from it; nowhere, where the mask is empty."""
+    if not mask.any():
+        return mask
+    near: npt.NDArray[np.bool_] = distance_transform_edt(~mask) <= margin
+    return near
 
 
 class _ShiftScaleHU(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is untyped

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasoseg.data.transforms import AIR_HU, Augmentation, select_planes, window_channels
+from nasoseg.data.transforms import AIR_HU, LARGEST_MARGIN_PX, Augmentation, select_planes, window_channels
 
 STILL = {"rotate_deg": 0, "scale": (1, 1), "shift": 0, "hu_shift": 0, "hu_scale": 0, "noise_hu": 0}
 
@@ -78,6 +78,35 @@ def test_mirroring_swaps_left_and_right():
     mirrors = next(seed for seed in range(20) if np.random.default_rng(seed).random() < 0.5)
     with pytest.raises(ValueError, match="mirror_order"):
         augmentation(image, planes, seed=mirrors)
+
+
+def test_a_cut_away_slice_shows_the_structures_and_a_margin_alone():
+    planes = np.zeros((64, 64), np.uint16)
+    planes[30:34, 30:34] = 0b10
+    image = np.full((64, 64, 3), 40, np.int16)
+    augmentation = Augmentation(cutaway=0.5, **STILL)
+    margins = set()
+    for seed in range(100):
+        cut, moved = augmentation(image, planes, seed=seed)
+        np.testing.assert_array_equal(moved, planes)
+        np.testing.assert_array_equal(cut, cut[..., :1].repeat(3, axis=-1))  # neighbouring slices alike
+        visible = cut[..., 0] != AIR_HU
+        assert visible[planes > 0].all()
+        if not visible.all():
+            margins.add(30 - np.flatnonzero(visible.any(axis=0))[0])
+    assert margins == set(range(LARGEST_MARGIN_PX + 1))
+    assert 30 < sum((augmentation(image, planes, seed=seed)[0] == AIR_HU).any() for seed in range(100)) < 70
+
+
+def test_a_cut_away_slice_without_structures_is_air():
+    cut, _ = Augmentation(cutaway=1, **STILL)(np.zeros((8, 8, 1), np.int16), np.zeros((8, 8), np.uint16), seed=0)
+    assert (cut == AIR_HU).all()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_cutaway_is_a_share(share):
+    with pytest.raises(ValueError, match="cutaway is .*: expected a share"):
+        Augmentation(cutaway=share)
 
 
 def test_nothing_is_mirrored_by_default():
