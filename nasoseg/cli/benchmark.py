@@ -11,17 +11,6 @@ HELP = (
 )
 EXAMPLE = "nasoseg benchmark benchmarks/accuracy/comparison.yaml --store openkbp.h5 --out runs/openkbp --jobs 2"
 TAKES_REST = True
-_OPTIONS = (
-    "--store",
-    "--out",
-    "--methods",
-    "--protocols",
-    "--only-folds",
-    "--jobs",
-    "--slurm",
-    "--dry-run",
-    "--report-only",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise NasosegError(f"--jobs: found {arguments.jobs}, expected 1 or more")
     for argument in arguments.rest:
         if argument.startswith("--") and "." not in argument:
-            raise NasosegError(f"argument {argument!r}: {nearest(argument, _OPTIONS)} See `nasoseg benchmark --help`.")
+            hint = nearest(argument, _options())
+            raise NasosegError(f"argument {argument!r}: {hint} See `nasoseg benchmark --help`.")
     plan = read_plan(
         arguments.config,
         out=arguments.out,
@@ -70,6 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
         for name, fault in faults.items():
             print(f"failed: {name}: {fault}")
     return 1 if faults else 0
+
+
+def _options() -> list[str]:
+    """List the command's own options."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return [option for action in parser._actions for option in action.option_strings]
 
 
 def _names(text: str) -> list[str]:

@@ -1,13 +1,13 @@
 """``nasoseg nnunet``: the real nnU-Net as a method."""
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nasoseg.cores import usable_cores
 from nasoseg.progress import ProgressDisplay
 
 HELP = "train and test the real nnU-Net on a fold of the same split"
@@ -80,12 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
     from nasoseg.comparison.nnunet_environment import find_environment
     from nasoseg.comparison.nnunet_groups import parse_groups
     from nasoseg.comparison.nnunet_options import Options
-    from nasoseg.data.embedded import SAMPLE, embedded_store
+    from nasoseg.data.embedded import open_store
     from nasoseg.data.splits import Split, make_split
-    from nasoseg.data.store import Store
     from nasoseg.tasks.results import print_scores
 
-    with Store(embedded_store() if arguments.store == SAMPLE else arguments.store) as store:
+    with open_store(arguments.store) as store:
         if arguments.split is not None:
             split = Split.load(arguments.split, store)
         else:
@@ -106,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
                 mirroring=arguments.mirroring,
                 plane=arguments.plane,
                 device=arguments.device,
-                processes=arguments.processes if arguments.processes is not None else _cores(),
+                processes=arguments.processes if arguments.processes is not None else min(usable_cores(), 8),
             ),
         )
         folder = arguments.run or Path(f"runs/nnunet/fold{arguments.fold}")
@@ -160,8 +159,3 @@ class _Shown:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)

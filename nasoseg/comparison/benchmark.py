@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,11 +14,12 @@ from nasoseg.comparison.nnunet_environment import find_environment
 from nasoseg.comparison.plan import Plan
 from nasoseg.comparison.rehearsal import read_cost, rehearse
 from nasoseg.comparison.slurm import run_cluster
-from nasoseg.data.embedded import SAMPLE, embedded_store
+from nasoseg.data.embedded import open_store
 from nasoseg.data.splits import Protocol, Split, make_split
 from nasoseg.data.store import Store
 from nasoseg.errors import NasosegError
 from nasoseg.report.comparison import write_comparison
+from nasoseg.tasks.results import result_context
 
 Say = Callable[[str], None]
 
@@ -50,7 +52,7 @@ def run_benchmark(
                 board.update(job, "failed")
             elif job not in left:
                 board.update(job, "done", score=_score(job, plan.organs))
-        score = lambda job: _score(job, plan.organs)  # noqa: E731
+        score = partial(_score, organs=plan.organs)
         if slurm:
             faults |= run_cluster(left, board, logs=plan.out / "slurm", options=plan.slurm, score=score)
         else:
@@ -61,12 +63,14 @@ def run_benchmark(
 
 def try_benchmark(plan: Plan, *, overrides: Sequence[str] = (), say: Say = print) -> tuple[list[Job], dict[str, str]]:
     """Make splits and jobs, and try one batch of each; return the jobs, and which cannot run and why."""
-    store = Store(embedded_store() if plan.store == SAMPLE else plan.store)
+    store = open_store(plan.store)
+    splits: dict[Protocol, Split] = {}
     for protocol in plan.protocols:
-        _check_folds(plan, store, _split(plan, store, protocol), say)
+        splits[protocol] = _split(plan, store, protocol)
+        _check_folds(plan, store, splits[protocol], say)
     jobs = make_jobs(plan, tuple(overrides))
     for job in jobs:
-        _check_result(job, store, plan)
+        _check_result(job, store, splits[job.protocol])
     faults = _missing_nnunet(plan, jobs) | rehearse(jobs)
     for fault in dict.fromkeys(faults.values()):  # what is wrong with a method is wrong on every fold
         say(f"cannot run {', '.join(name for name in faults if faults[name] == fault)}: {fault}")
@@ -102,11 +106,10 @@ def report_benchmark(plan: Plan, jobs: Sequence[Job], *, say: Say = print) -> No
             costs[job.method] = (int(cost["parameters"]), cost["gflop"] * 1e9)
     out = plan.out / "report"
     methods = {job.method for job in done}
-    store = Store(embedded_store() if plan.store == SAMPLE else plan.store)
     write_comparison(
         [job.run for job in done],
         out,
-        store=store,
+        store=open_store(plan.store),
         reference=plan.reference if plan.reference in methods else None,
         organs=list(plan.organs) or None,
         costs=costs or None,
@@ -144,15 +147,15 @@ def _check_folds(plan: Plan, store: Store, split: Split, say: Say) -> None:
                 )
 
 
-def _check_result(job: Job, store: Store, plan: Plan) -> None:
+def _check_result(job: Job, store: Store, split: Split) -> None:
     """Refuse a run folder with results of another store or split."""
     path = job.run / "metrics.csv"
     if not path.is_file():
         return
     with path.open(encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file), None)
-    split = Split.load(plan.split_path(job.protocol))
-    expected = {"store": store.content_sha256[:12], "split": split.sha256[:12], "fold": str(job.fold)}
+    wanted = result_context(store, split, method=job.method, fold=job.fold)
+    expected = {key: str(wanted[key]) for key in ("store", "split", "fold")}
     found = {key: (row or {}).get(key) for key in expected}
     if found != expected:
         raise NasosegError(

@@ -1,10 +1,7 @@
 """The jobs of a benchmark: each a plain `nasoseg fit`, `test` and `predict` that can be rerun by hand."""
 
-import fcntl
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import yaml
 from nasoseg.comparison.plan import Method, Plan
 from nasoseg.data.splits import Protocol, Split
 from nasoseg.errors import NasosegError
+from nasoseg.locks import file_lock
 
 Command = tuple[str, ...]
 
@@ -94,24 +92,13 @@ class Job:
             left.append((*base, "predict", "--config", str(self.config), "--force", "true"))
         return left
 
-    @contextmanager
-    def claimed(self) -> Iterator[int | None]:
-        """Hold the job's lock, or yield None where another process holds it.
+    def claimed(self) -> AbstractContextManager[int | None]:
+        """Hold the job's lock; the ``with`` block is given None where another process holds it.
 
-        What is started with the yielded descriptor holds the lock too: a training that outlives a killed benchmark is
-        not started a second time.
+        Else it is given a descriptor. What is started with it holds the lock too: a training that outlives a killed
+        benchmark is not started a second time.
         """
-        self.run.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.run.with_name(self.run.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-                return
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        return file_lock(self.run.with_name(self.run.name + ".lock"))
 
 
 def make_jobs(plan: Plan, overrides: tuple[str, ...] = ()) -> list[Job]:

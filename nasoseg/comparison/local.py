@@ -9,6 +9,7 @@ import torch
 from nasoseg.comparison.board import Board
 from nasoseg.comparison.jobs import Job
 from nasoseg.comparison.work import Work
+from nasoseg.cores import usable_cores
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -59,9 +60,8 @@ def run_local(
 
 def _environment(slot: int, at_once: int) -> dict[str, str]:
     result = {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if "OMP_NUM_THREADS" not in os.environ:
-        result["OMP_NUM_THREADS"] = str(max(1, cores // at_once))
+        result["OMP_NUM_THREADS"] = str(max(1, usable_cores() // at_once))
     gpus = torch.cuda.device_count()
     if gpus > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
         result["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)

@@ -37,7 +37,7 @@ from nasoseg.data.store import Store
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 from nasoseg.metrics import Scores
-from nasoseg.tasks.results import write_metrics
+from nasoseg.tasks.results import result_context, write_metrics
 
 _ANY_WAY = ("data.store", "nnunet.device", "nnunet.processes")  # what does not change what is learned
 _OURS = ("config.yaml", "split.json", "groups.json", "cases.json", "stages.json", "metrics.csv")
@@ -124,7 +124,8 @@ def run_nnunet(
                 masks_to=run / "predictions",
                 progress=lambda what, done, total: progress(f"scored {what}", done, total),
             )
-            write_metrics(run / "metrics.csv", scores, context=_context(store, split, asked))
+            context = result_context(store, split, method=asked.method, fold=asked.fold)
+            write_metrics(run / "metrics.csv", scores, context=context)
     except OSError as error:
         raise NasosegError(f"--run: {run}: {error}: free disk space, or choose another folder") from error
     return scores
@@ -160,17 +161,6 @@ def _predict(
         stages.predict(group, [cases[key] for key in tested], progress)
         predicted.append(Predicted(group, combinations, stages.probabilities(group)))
     return predicted
-
-
-def _context(store: Store, split: Split, asked: Asked) -> dict[str, Any]:
-    """Return the columns that are equal in every row, those of ``nasoseg test``."""
-    return {
-        "method": asked.method,
-        "protocol": split.protocol,
-        "fold": asked.fold,
-        "store": store.content_sha256[:12],
-        "split": split.sha256[:12],
-    }
 
 
 def _document(store: Store, split: Split, asked: Asked, environment: Environment) -> dict[str, Any]:

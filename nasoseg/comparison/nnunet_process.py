@@ -1,6 +1,5 @@
 """One command of nnU-Net: its output in a log, its end watched, its processes ended with it."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from nasoseg.errors import NasosegError
+from nasoseg.locks import file_lock
 
 _LINES_SHOWN = 12
 _TAIL_BYTES = 16_384
@@ -75,19 +75,13 @@ def locked(path: Path) -> Iterator[int]:
     Raises:
         NasosegError: If another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with file_lock(path) as descriptor:
+        if descriptor is None:
             raise NasosegError(
                 f"--run: another process works in {path.parent}, perhaps an nnU-Net that a killed one left: wait for"
                 " its end or end it, or choose another folder"
-            ) from None
+            )
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

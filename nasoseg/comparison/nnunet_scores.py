@@ -14,13 +14,12 @@ import torch
 from nasoseg import labels as structure_names
 from nasoseg.comparison.nnunet_dataset import Combinations, case_names
 from nasoseg.comparison.nnunet_groups import Group
-from nasoseg.data.resample import to_source
+from nasoseg.data.mask_writing import write_masks
 from nasoseg.data.store import Store
 from nasoseg.data.transforms import select_planes
 from nasoseg.errors import NasosegError
 from nasoseg.heads import expand_planes
-from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, merge_scores
-from nasoseg.volumes.nifti import write_volume
+from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, SurfaceMetrics, merge_scores
 
 _SLICES_AT_ONCE = 16
 
@@ -67,10 +66,12 @@ def score_predictions(
     """
     positions = structure_names.positions(labels, store.names, where=str(store.path))
     overlap, auc = OverlapMetrics(tested, labels), StreamingAUC(tested, labels)
+    surface = SurfaceMetrics(tested, labels, depths={key: store.geometry(key).shape[0] for key in tested})
     for done, key in enumerate(tested, start=1):
         probabilities, masks = _on_the_stores_grid(store, key, predicted, labels=labels)
         planes = select_planes(store.read(key, "labels", slice(None)), positions).astype(np.int64)
         annotated = torch.from_numpy(store.is_annotated(key)[positions])
+        spacing_mm = torch.from_numpy(store.geometry(key).spacing_mm)
         for start in range(0, len(planes), _SLICES_AT_ONCE):
             part = slice(start, start + _SLICES_AT_ONCE)
             target = expand_planes(torch.from_numpy(planes[part]), len(labels))
@@ -88,12 +89,10 @@ def score_predictions(
             # A ranking is all that the AUC needs, and the probability ranks more finely than its float32 logit, which
             # is infinite at 0 (what nnU-Net cropped away) and near 1.
             auc.update(p, target, **of)
-        stored, source = store.geometry(key), store.source(key)
-        (masks_to / key).mkdir(parents=True, exist_ok=True)
-        for name, mask_3d in zip(labels, masks, strict=True):
-            write_volume(masks_to / key / f"{name}.nii.gz", to_source(mask_3d, stored, source), source)
+            surface.update(mask, target, spacing_mm=spacing_mm.expand(b, -1), **of)
+        write_masks(masks_to, dict(zip(labels, masks, strict=True)), store=store, key=key)
         progress(key, done, len(tested))
-    return merge_scores(overlap.compute(), auc.compute())
+    return merge_scores(merge_scores(overlap.compute(), auc.compute()), surface.compute())
 
 
 def _on_the_stores_grid(

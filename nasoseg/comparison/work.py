@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -79,8 +78,8 @@ class Work:
         """Run to the end, in this process."""
         self.start()
         try:
-            while self.poll() == "running":
-                time.sleep(1.0)
+            while self.poll() == "running" and self._process is not None:
+                self._process.wait()
         finally:
             self.stop()
         return self.state

@@ -12,6 +12,7 @@ import torch.distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nasoseg import labels as structure_names
+from nasoseg.cores import usable_cores
 from nasoseg.data.dataset import (
     Sample,
     SliceDataset,
@@ -21,7 +22,7 @@ from nasoseg.data.dataset import (
     VolumeSampler,
     repeat_factors,
 )
-from nasoseg.data.embedded import SAMPLE, embedded_store
+from nasoseg.data.embedded import SAMPLE, embedded_store, open_store
 from nasoseg.data.splits import Split, make_split
 from nasoseg.data.store import Store
 from nasoseg.data.transforms import Augmentation, WindowHU
@@ -89,7 +90,7 @@ class SliceDataModule(lightning.LightningDataModule):
         self.drop_unlabelled = drop_unlabelled
         self.oversample_rare = oversample_rare
         self.augmentation = augmentation
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         self.workers = workers if workers is not None else (0 if cores <= 2 else min(cores, 8))
         self._opened: tuple[Store, Split] | None = None
 
@@ -155,7 +156,7 @@ class SliceDataModule(lightning.LightningDataModule):
 
     def _open(self) -> tuple[Store, Split]:
         if self._opened is None:
-            store = Store(embedded_store() if str(self.store_path) == SAMPLE else self.store_path)
+            store = open_store(self.store_path)
             if self.split_path is not None:
                 split = Split.load(Path(self.split_path), store)
                 self.protocol = split.protocol

@@ -5,12 +5,23 @@ import os
 import tempfile
 from pathlib import Path
 
+from nasoseg.data.store import VERSION, Store
+
 SAMPLE = "sample"
 """The name by which ``SliceDataModule`` and the command line know the carried sample."""
 
 SAMPLE_ROOT = Path(__file__).parent / "sample"
 ABSENT = ("PTV56", "PTV63", "PTV70")
 """Planning targets: where the sample has none, that dose level was not prescribed, so it is absent, not undrawn."""
+
+
+def open_store(store: str | os.PathLike[str]) -> Store:
+    """Open a store by its path, or the carried sample's by its name, ``sample``.
+
+    Raises:
+        NasosegError: If the file is missing, or no such store.
+    """
+    return Store(embedded_store() if str(store) == SAMPLE else store)
 
 
 def embedded_store() -> Path:
@@ -20,7 +31,6 @@ def embedded_store() -> Path:
     written. Its name carries a hash of what it was made from.
     """
     from nasoseg.data.prepare import prepare_nifti  # readers of medical files, not needed once the store is there
-    from nasoseg.data.store import VERSION
 
     made_from = hashlib.sha256(f"version {VERSION}".encode())
     for path in sorted(SAMPLE_ROOT.rglob("*.nii.gz")):

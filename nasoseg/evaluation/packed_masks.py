@@ -87,15 +87,10 @@ def _axial(volume: Volume, path: Path, grid: Geometry, grid_path: Path) -> npt.N
     axial, wanted = volume.axial(), grid.axial()
     if not axial.geometry.matches(wanted):
         raise NasosegError(
-            f"{path}: lies on another grid than {grid_path}: found {_worded(axial.geometry)}, expected"
-            f" {_worded(wanted)} (slices, rows, columns): resample the prediction onto the grid of the truth"
+            f"{path}: lies on another grid than {grid_path}: found {axial.geometry.worded()}, expected"
+            f" {wanted.worded()} (slices, rows, columns): resample the prediction onto the grid of the truth"
         )
     return axial.array
-
-
-def _worded(grid: Geometry) -> str:
-    spacing = " x ".join(f"{side:.3f}" for side in grid.spacing_mm)
-    return f"{grid.shape} voxels of {spacing} mm from {np.round(grid.affine_lps[:3, 3], 2).tolist()} mm (LPS)"
 
 
 def _check_values(array: npt.NDArray[Any], path: Path, study: Study) -> None:

@@ -1,5 +1,8 @@
-"""The pieces that the networks are made of."""
+"""The pieces that the networks are made of, and a look at what a piece gives."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -49,3 +52,46 @@ def pad_to(x: Tensor, multiple: int) -> Tensor:
     bottom, right = -h % multiple, -w % multiple
     # Zeros, because the backward of the other padding modes is not deterministic on CUDA.
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+
+
+PROBED = (64, 64)
+"""Rows and columns of the plane that ``probe`` shows."""
+
+
+def probe(name: str, part: nn.Module, in_channels: int) -> Any:
+    """Run a part once on a small plane (1, in_channels, 64, 64) of zeros, to see that it takes it and what it gives.
+
+    Args:
+        name: What the part is called in messages.
+        part: The part; its mode stays as it was.
+        in_channels: Channels in.
+
+    Raises:
+        ValueError: If the part does not take so many channels.
+    """
+    was_training = part.training
+    try:
+        with torch.no_grad():
+            return part.eval()(torch.zeros(1, in_channels, *PROBED))
+    except RuntimeError as error:
+        raise ValueError(f"{name} does not take {in_channels} channels, which it is given here: {error}") from error
+    finally:
+        part.train(was_training)
+
+
+def channels_out(name: str, part: nn.Module, in_channels: int) -> int:
+    """Count the channels that a part gives, which maps (b, in_channels, h, w) to (b, channels, h, w).
+
+    Args:
+        name: What the part is called in messages.
+        part: The part; its mode stays as it was.
+        in_channels: Channels in.
+
+    Raises:
+        ValueError: If the part does not take so many channels, or gives something else.
+    """
+    output = probe(name, part, in_channels)
+    if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[-2:] != PROBED:
+        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise ValueError(f"{name} maps (1, {in_channels}, 64, 64) to {found}, expected (1, channels, 64, 64)")
+    return output.shape[1]

@@ -17,7 +17,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from nasoseg.errors import NasosegError
-from nasoseg.models.blocks import pad_to
+from nasoseg.models.blocks import pad_to, probe
 from nasoseg.models.instances import instances, score_map
 from nasoseg.models.pretrained import grey_kernels, pretrained_weights, with_channels
 
@@ -282,14 +282,7 @@ def _heads(
 
 
 def _check_maps(backbone: nn.Module, in_channels: int) -> None:
-    was_training = backbone.training
-    try:
-        with torch.no_grad():
-            maps = backbone.eval()(torch.zeros(1, in_channels, 64, 64))
-    except RuntimeError as error:
-        raise ValueError(f"backbone does not take {in_channels} channels, which it is given here: {error}") from error
-    finally:
-        backbone.train(was_training)
+    maps = probe("backbone", backbone, in_channels)
     found = {name: one.shape[-1] for name, one in maps.items()} if isinstance(maps, dict) else type(maps).__name__
     if found != dict(zip(_MAPS, (16, 8, 4, 2, 1), strict=True)) or not hasattr(backbone, "out_channels"):
         raise ValueError(

@@ -43,14 +43,9 @@ def with_channels(convolution: nn.Conv2d, in_channels: int) -> nn.Conv2d:
 
     Drawn as torchvision draws the others: normal, by fan out (He et al. 2015).
     """
-    made = nn.Conv2d(
-        in_channels,
-        convolution.out_channels,
-        convolution.kernel_size,  # type: ignore[arg-type]  # a pair, as given
-        stride=convolution.stride,  # type: ignore[arg-type]
-        padding=convolution.padding,  # type: ignore[arg-type]
-        bias=convolution.bias is not None,
-    )
+    # Pairs; torch types them as tuples of any length, which Conv2d does not take.
+    window: dict[str, Any] = {name: getattr(convolution, name) for name in ("kernel_size", "stride", "padding")}
+    made = nn.Conv2d(in_channels, convolution.out_channels, bias=convolution.bias is not None, **window)
     nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
     if made.bias is not None:
         nn.init.zeros_(made.bias)

@@ -157,10 +157,10 @@ def _marks(statistics: pd.DataFrame | None, protocol: Protocol, *, structure: st
     rows = rows[(rows["reference"] == reference) & (rows["metric"] == protocol.metric)]
     rows = rows[rows["averaging"] == protocol.averaging]
     marks = {}
-    for row in rows.itertuples():
-        text = mark(float(row.p_holm))  # type: ignore[arg-type]
+    for row in rows.to_dict("records"):
+        text = mark(row["p_holm"])
         if text:
-            marks[str(row.method)] = ("↑" if float(row.effect) > 0 else "↓") + text  # type: ignore[arg-type]
+            marks[row["method"]] = ("↑" if row["effect"] > 0 else "↓") + text
     return marks
 
 

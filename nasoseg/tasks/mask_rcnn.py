@@ -137,18 +137,14 @@ class MaskRCNN(SegmentationTask):
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Choose the thresholds, and log the DSC with them, which picks the checkpoint."""
+        """Choose the thresholds, and log the DSC per volume with them."""
         if self._sweep is None:
             super().on_validation_epoch_end()
             return
         dsc = self._sweep.compute().nanmean(dim=1)  # over patients: (thresholds, k)
         best = choose(dsc)
         self.thresholds.copy_(torch.tensor(GRID)[best])
-        chosen = dsc.gather(0, best[None])[0]
-        for name, value in zip(self.labels, chosen.tolist(), strict=True):
-            if value == value:  # a structure without a validation patient has no DSC
-                self.log(f"val/dsc/{name}", value, rank_zero_only=True)
-        self.log("val/dsc", chosen.nanmean().item(), prog_bar=True)
+        self._log_dsc(dsc.gather(0, best[None])[0])
 
 
 def choose(dsc: Tensor) -> Tensor:

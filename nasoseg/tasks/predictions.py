@@ -7,10 +7,8 @@ import lightning
 import numpy as np
 
 from nasoseg.data.datamodule import SliceDataModule
-from nasoseg.data.resample import to_source
-from nasoseg.data.store import pack_planes
+from nasoseg.data.mask_writing import write_masks
 from nasoseg.errors import NasosegError
-from nasoseg.volumes.nifti import write_volume
 
 
 class NiftiPredictions(lightning.Callback):
@@ -58,18 +56,8 @@ class NiftiPredictions(lightning.Callback):
             whole[:, z] = mask
             self._seen.setdefault(key, set()).add(z)
             if len(self._seen[key]) == shape[0]:
-                self._write(data, key)
-
-    def _write(self, data: SliceDataModule, key: str) -> None:
-        masks = self._masks.pop(key)
-        planes = pack_planes(dict(enumerate(masks)), shape=masks.shape[1:], structures=len(masks))
-        source = data.store.source(key)
-        on_source = to_source(planes, data.store.geometry(key), source)
-        folder = self.folder / key
-        folder.mkdir(parents=True, exist_ok=True)
-        for bit, name in enumerate(data.labels):
-            mask = (on_source & on_source.dtype.type(1 << bit)) != 0
-            write_volume(folder / f"{name}.nii.gz", mask, source)
+                by_name = dict(zip(data.labels, self._masks.pop(key), strict=True))
+                write_masks(self.folder, by_name, store=data.store, key=key)
 
 
 def _data(trainer: lightning.Trainer) -> SliceDataModule:

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from nasoseg.data.splits import Split
+from nasoseg.data.store import Store
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 from nasoseg.metrics import Scores
@@ -17,13 +19,31 @@ SHOWN = ("dsc", "jsc", "f1", "auc", "hd95", "nsd")
 _UNITS = {"hd95": "mm"}
 
 
+def result_context(store: Store, split: Split, *, method: str, fold: int) -> dict[str, Any]:
+    """Return the columns that are equal in every row of ``metrics.csv``: what was tested, and on which data.
+
+    Args:
+        store: The store.
+        split: Its split.
+        method: Name of the method.
+        fold: The fold that is tested.
+    """
+    return {
+        "method": method,
+        "protocol": split.protocol,
+        "fold": fold,
+        "store": store.content_sha256[:12],
+        "split": split.sha256[:12],
+    }
+
+
 def write_metrics(path: str | os.PathLike[str], scores: Scores, *, context: Mapping[str, Any]) -> None:
     """Write ``metrics.csv``: a row per patient, structure, averaging and metric, whole or not at all.
 
     Args:
         path: The file.
         scores: Of a test.
-        context: Columns that are equal in every row: method, protocol, fold, the hashes of store and split.
+        context: Columns that are equal in every row, from ``result_context``.
 
     Raises:
         NasosegError: If the file cannot be written.

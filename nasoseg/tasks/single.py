@@ -10,8 +10,8 @@ from nasoseg import labels as structure_names
 from nasoseg.heads import Head, channels
 from nasoseg.models import Padded, fcn8
 from nasoseg.models import UNet as UNetNetwork
+from nasoseg.models.blocks import channels_out
 from nasoseg.tasks.base import SegmentationTask
-from nasoseg.tasks.two_stage import channels_out
 
 
 class UNet(SegmentationTask):

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from nasoseg import labels as structure_names
 from nasoseg.heads import Head, channels
 from nasoseg.models import Coupling, GateCoupling, MultiScalePooling, ResidualCoupling, TwoStageNet
 from nasoseg.models import UNet as UNetNetwork
+from nasoseg.models.blocks import channels_out
 from nasoseg.tasks.base import SegmentationTask
 
 
@@ -59,9 +59,9 @@ class TwoStageUNet(SegmentationTask):
             prior = 0.5 if isinstance(coupling, ResidualCoupling) else 0.01
             stage2 = UNetNetwork(joined, classes, depth=3, width=width, prior=prior)
         for name, stage, taken in (("stage1", stage1, features), ("stage2", stage2, joined)):
-            if stage is not None and channels_out(name, stage, taken) != classes:
+            if stage is not None and (given := channels_out(name, stage, taken)) != classes:
                 raise ValueError(
-                    f"{name} gives {channels_out(name, stage, taken)} channels for {taken}, expected {classes}: one"
+                    f"{name} gives {given} channels for {taken}, expected {classes}: one"
                     f" a structure{' and one for the background' if head == 'multiclass' else ''}"
                 )
         # Our own U-Net pads for itself, to 16 and 4 pixels: padding crops of 80 to 96 first would cost 44 % more.
@@ -84,19 +84,3 @@ def _coupling(coupling: Coupling | str, head: Head) -> Coupling:
             return ResidualCoupling(head)
         case _:
             raise ValueError(f"coupling {coupling!r}: expected 'concat', 'gate', 'residual' or a Coupling")
-
-
-def channels_out(name: str, part: nn.Module, in_channels: int) -> int:
-    """Run a part once on a small plane to see that it takes its input and how many channels it gives."""
-    was_training = part.training
-    try:
-        with torch.no_grad():
-            output = part.eval()(torch.zeros(1, in_channels, 64, 64))
-    except RuntimeError as error:
-        raise ValueError(f"{name} does not take {in_channels} channels, which it is given here: {error}") from error
-    finally:
-        part.train(was_training)
-    if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[-2:] != (64, 64):
-        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise ValueError(f"{name} maps (1, {in_channels}, 64, 64) to {found}, expected (1, channels, 64, 64)")
-    return output.shape[1]

@@ -3,7 +3,6 @@
 import datetime
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +10,12 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
-from nasoseg.errors import NasosegError
-from nasoseg.files import whole_file
 from nasoseg.volumes.contours import Contour, outlines
 from nasoseg.volumes.ct_series import CtSeries, SlicePlane
 from nasoseg.volumes.dicom_header import tolerant
+from nasoseg.volumes.object_writing import begin_object, object_file
 from nasoseg.volumes.patient_study import NAME, PURPOSE, carry_over, short_text, sign
 from nasoseg.volumes.plane_stack import on_planes
-from nasoseg.volumes.roi_labels import roi_labels
 from nasoseg.volumes.rtstruct_reading import RTSTRUCT
 from nasoseg.volumes.structure_set import Roi, checked_mask
 
@@ -58,14 +55,8 @@ def write_rtstruct(
         NasosegError: If there is no mask, or one is not on the CT's grid; if a name is not printable; if the disk is
             full or not writable.
     """
-    path = Path(path)
-    if not masks:
-        raise NasosegError(f"{path}: found no mask, expected one or more to write")
-    labels, remarks = roi_labels(masks, rois=rois)
-    frame = ct.frame_of_reference_uid
-    if not frame:
-        frame = str(generate_uid())
-        remarks.append("the CT has no frame of reference: the contours got a new one, and name the CT's images")
+    begun = begin_object(path, masks, ct, rois=rois, drawn="contours")
+    labels, frame, remarks = begun.labels, begun.frame, begun.remarks
     with tolerant():
         dataset = _structure_set(
             ct, label, description, frame, [description, label, *(roi.name for roi in labels.values())]
@@ -81,14 +72,9 @@ def write_rtstruct(
             dataset.StructureSetROISequence.append(_named(roi, name, frame, voxels, ct))
             dataset.ROIContourSequence.append(_drawn(roi, mask, ct))
             dataset.RTROIObservationsSequence.append(_observed(roi))
-        try:
-            with whole_file(path) as temporary:
-                # Implicit VR: the other syntaxes cut contour data at 64 kB.
-                dataset.save_as(temporary, implicit_vr=True, little_endian=True, enforce_file_format=True)
-        except OSError as error:
-            raise NasosegError(
-                f"{path}: could not be written ({error.strerror or error}): free disk space or choose another folder"
-            ) from error
+        with object_file(path) as temporary:
+            # Implicit VR: the other syntaxes cut contour data at 64 kB.
+            dataset.save_as(temporary, implicit_vr=True, little_endian=True, enforce_file_format=True)
     return remarks
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 import highdicom as hd
 import numpy as np
@@ -12,13 +11,11 @@ import pydicom
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from nasoseg.errors import NasosegError
-from nasoseg.files import whole_file
 from nasoseg.volumes.ct_series import CtSeries, SlicePlane
 from nasoseg.volumes.dicom_header import tolerant
+from nasoseg.volumes.object_writing import begin_object, object_file
 from nasoseg.volumes.patient_study import NAME, PURPOSE, carry_over, short_text
 from nasoseg.volumes.plane_stack import on_planes
-from nasoseg.volumes.roi_labels import roi_labels
 from nasoseg.volumes.segment_codes import coded
 from nasoseg.volumes.structure_set import PackedMask, Roi, checked_mask
 
@@ -54,14 +51,8 @@ def write_seg(
         NasosegError: If there is no mask, or one is not on the CT's grid; if a name is not printable; if the disk is
             full or not writable.
     """
-    path = Path(path)
-    if not masks:
-        raise NasosegError(f"{path}: found no mask, expected one or more to write")
-    labels, remarks = roi_labels(masks, rois=rois)
-    frame = ct.frame_of_reference_uid
-    if not frame:
-        frame = str(generate_uid())
-        remarks.append("the CT has no frame of reference: the masks got a new one, and name the CT's images")
+    begun = begin_object(path, masks, ct, rois=rois, drawn="masks")
+    labels, frame, remarks = begun.labels, begun.frame, begun.remarks
     packed = {}
     for name in labels:
         packed[name] = PackedMask(on_planes(checked_mask(name, masks[name], ct.volume.geometry.shape), ct))
@@ -91,13 +82,8 @@ def write_seg(
         texts = [label, description, *(roi.name for roi in labels.values()), *labels]
         carry_over(ct.header, segmentation, texts=texts)
         segmentation.StudyInstanceUID = ct.study_instance_uid
-        try:
-            with whole_file(path) as temporary:
-                segmentation.save_as(temporary)
-        except OSError as error:
-            raise NasosegError(
-                f"{path}: could not be written ({error.strerror or error}): free disk space or choose another folder"
-            ) from error
+        with object_file(path) as temporary:
+            segmentation.save_as(temporary)
     return remarks
 
 

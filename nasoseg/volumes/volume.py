@@ -63,6 +63,11 @@ class Geometry:
                 affine[:3, axial] *= -1
         return Geometry((self.shape[axes[0]], self.shape[axes[1]], self.shape[axes[2]]), affine)
 
+    def worded(self) -> str:
+        """Word shape, spacing and the place of the first voxel, for messages."""
+        spacing = " x ".join(f"{side:.3f}" for side in self.spacing_mm)
+        return f"{self.shape} voxels of {spacing} mm from {np.round(self.affine_lps[:3, 3], 2).tolist()} mm (LPS)"
+
     def matches(self, other: "Geometry", *, tolerance_mm: float = 0.05) -> bool:
         """Tell whether both grids put every corner voxel within ``tolerance_mm`` of the same place."""
         if self.shape != other.shape:

@@ -1,12 +1,14 @@
 """A whole benchmark, small: dry run, jobs, report, and what a second call does."""
 
 import csv
+import io
+import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
+import threading
+from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
 import pytest
@@ -29,18 +31,14 @@ def finished(small_store, tmp_path_factory):
     methods = {"unet": "unet.yaml", "broken": "broken.yaml"}
     protocols = {"clean": "all", "paper": ["unet"]}
     config = write_benchmark(folder, small_store, methods=methods, protocols=protocols, only_folds=[1])
-    ended = subprocess.run(
-        [sys.executable, "-m", "nasoseg", "benchmark", config, "--jobs", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return SimpleNamespace(config=config, out=folder / "out", ended=ended)
+    with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()):
+        code = main(["benchmark", str(config), "--jobs", "2"])
+    return SimpleNamespace(config=config, out=folder / "out", code=code, said=said.getvalue())
 
 
 def test_a_broken_method_fails_alone_and_first(finished):
-    assert finished.ended.returncode == 1
-    said = finished.ended.stdout
+    assert finished.code == 1
+    said = finished.said
     assert "cannot run clean/broken/fold1" in said
     assert "did you mean 'width'?" in said
     assert said.index("cannot run") < said.index("3 jobs: 0 done before, 2 to run, 1 cannot run")
@@ -86,19 +84,6 @@ def test_a_second_call_runs_nothing_and_reports_again(finished, capsys):
     assert (finished.out / "clean" / "unet" / "fold1.log").stat().st_mtime_ns == before
 
 
-def test_a_changed_config_is_not_mixed_with_earlier_results(finished, tmp_path, capsys):
-    deeper = METHOD | {"model": {"class_path": "nasoseg.UNet", "init_args": {"depth": 3, "width": 4}}}
-    (finished.config.parent / "deeper.yaml").write_text(yaml.safe_dump(deeper))
-    changed = {"methods": {"unet": "deeper.yaml"}, "protocols": "paper"}
-    config = finished.config.with_name("changed.yaml")
-    config.write_text(yaml.safe_dump(yaml.safe_load(finished.config.read_text()) | changed))
-    assert main(["benchmark", str(config), "--dry-run"]) == 1
-    said = capsys.readouterr().out
-    assert "was begun with another config (model.init_args.depth: 2, now 3)" in said
-    resolved = yaml.safe_load((finished.out / "paper" / "unet" / "fold1.yaml").read_text())
-    assert resolved["model"]["init_args"]["depth"] == 2
-
-
 def test_results_of_another_split_are_refused(finished, tmp_path, capsys):
     out = tmp_path / "out"
     shutil.copytree(finished.out, out)
@@ -126,44 +111,59 @@ def test_a_slip_in_an_option_is_not_handed_to_fit(finished, capsys):
     assert "'--jobs'" in capsys.readouterr().err
 
 
-def test_ctrl_c_stops_at_once_and_the_next_call_ends_where_it_would_have(small_store, tmp_path):
-    config = write_benchmark(tmp_path, small_store, methods={"unet": "unet.yaml"})
-    command = [sys.executable, "-m", "nasoseg", "benchmark", str(config), "--trainer.max_epochs", "400"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
-    )
-    checkpoint = tmp_path / "out" / "clean" / "unet" / "fold0" / "checkpoints" / "last.ckpt"
-    for _ in range(3000):
-        if checkpoint.exists():
-            break
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[0]
-    assert process.returncode == 130, said
-    assert "stopped" in said
-    job = make_jobs(read_plan(config))[0]
+@pytest.fixture(scope="module")
+def interrupted(finished):
+    """A second call into the same folder, with a deeper network and one fold more; Ctrl-C when that fold trains."""
+    deeper = METHOD | {"model": {"class_path": "nasoseg.UNet", "init_args": {"depth": 3, "width": 4}}}
+    (finished.config.parent / "deeper.yaml").write_text(yaml.safe_dump(deeper))
+    changed = {"methods": {"unet": "deeper.yaml"}, "protocols": "paper", "only_folds": [0, 1]}
+    config = finished.config.with_name("changed.yaml")
+    config.write_text(yaml.safe_dump(yaml.safe_load(finished.config.read_text()) | changed))
+    checkpoint = finished.out / "paper" / "unet" / "fold0" / "checkpoints" / "last.ckpt"
+    ended = threading.Event()
+
+    def press_ctrl_c():
+        while not checkpoint.exists() and not ended.wait(0.1):
+            pass
+        if not ended.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+    presses = threading.Thread(target=press_ctrl_c)
+    presses.start()
+    try:
+        with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()) as board:
+            code = main(["benchmark", str(config), "--trainer.max_epochs", "400"])
+    finally:
+        ended.set()
+        presses.join()
+        signal.signal(signal.SIGINT, before)
+    return SimpleNamespace(config=config, code=code, said=said.getvalue(), board=board.getvalue())
+
+
+def test_a_changed_config_is_not_mixed_with_earlier_results(interrupted, finished):
+    assert re.search(r"cannot run paper/unet/fold1: .* was begun with another config", interrupted.said)
+    assert "(model.init_args.depth: 2, now 3; trainer.max_epochs: 1, now 400)" in interrupted.said
+    resolved = yaml.safe_load((finished.out / "paper" / "unet" / "fold1.yaml").read_text())
+    assert resolved["model"]["init_args"]["depth"] == 2
+
+
+def test_ctrl_c_stops_at_once_and_the_next_call_ends_where_it_would_have(interrupted):
+    assert interrupted.code == 130, interrupted.said
+    assert "paper/unet/fold0: stopped" in interrupted.board
+    job = make_jobs(read_plan(interrupted.config))[0]
     with job.claimed() as descriptor:
         assert descriptor is not None  # nothing of it runs on
     assert job.commands()[0][-2:] == ("--ckpt_path", "last")
 
 
 @pytest.mark.timeout(300)
-def test_two_nodes_of_a_real_slurm_run_a_matrix(slurm, small_store, tmp_path):
-    config = write_benchmark(tmp_path, small_store, protocols={"paper": "all"}, slurm={"timeout_min": 5})
-    ended = subprocess.run(
-        [sys.executable, "-m", "nasoseg", "benchmark", str(config), "--slurm"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    for method in ("unet", "two_stage"):
-        assert (tmp_path / "out" / "paper" / method / "fold0" / "metrics.csv").is_file()
+def test_two_nodes_of_a_real_slurm_run_a_matrix(slurm, small_store, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("nasoseg.comparison.slurm._SECONDS_BETWEEN_LOOKS", 0.5)
+    changes = {"methods": {"unet": "unet.yaml"}, "protocols": "paper", "only_folds": [0, 1]}
+    config = write_benchmark(tmp_path, small_store, **changes, slurm={"timeout_min": 5})
+    assert main(["benchmark", str(config), "--slurm"]) == 0, capsys.readouterr()
+    for fold in ("fold0", "fold1"):
+        assert (tmp_path / "out" / "paper" / "unet" / fold / "metrics.csv").is_file()
     accounted = subprocess.run(["scontrol", "-o", "show", "jobs"], capture_output=True, text=True, check=True).stdout
     assert sorted(set(re.findall(r"BatchHost=(\w+)", accounted))) == ["n1", "n2"]

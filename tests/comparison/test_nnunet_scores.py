@@ -49,6 +49,8 @@ def test_the_truth_scores_one_everywhere(oracle, small_store, tmp_path):
     for metric in ("dsc", "jsc", "auc"):
         np.testing.assert_array_equal(scores.volume[metric].numpy()[present], 1.0)
     assert np.isnan(scores.volume["dsc"].numpy()[~present]).all()
+    for metric, perfect in (("hd95", 0.0), ("assd", 0.0), ("nsd", 1.0)):
+        np.testing.assert_array_equal(scores.volume[metric].numpy()[present], perfect)
     assert len(scores.slice_keys) == sum(len(small_store.voxels[key]) for key in tested)
     for key in tested:
         for name, mask in zip(small_store.names, truth_of(small_store, key, small_store.names), strict=True):

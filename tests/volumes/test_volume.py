@@ -58,6 +58,13 @@ def test_matches_compares_places_at_the_corners():
     assert not grid.matches(Geometry((10, 10, 9), np.eye(4)))
 
 
+def test_a_grid_in_words():
+    affine = np.diag([0.5, 2.0, 3.25, 1.0])[:, [2, 1, 0, 3]]
+    affine[:3, 3] = [-120.004, 8.0, 30.5]
+    words = Geometry((4, 5, 6), affine).worded()
+    assert words == "(4, 5, 6) voxels of 3.250 x 2.000 x 0.500 mm from [-120.0, 8.0, 30.5] mm (LPS)"
+
+
 def test_volume_refuses_another_shape():
     with pytest.raises(NasosegError, match=r"\(2, 2, 2\).*\(2, 2, 3\)"):
         Volume(np.zeros((2, 2, 2)), Geometry((2, 2, 3), np.eye(4)))
