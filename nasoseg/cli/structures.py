@@ -37,9 +37,7 @@ class _Name:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     add = parser.add_argument
-    add(
-        "root", metavar="ROOT", type=Path, help="folder with RTSTRUCT, DICOM SEG or segmentations/<name>.nii.gz, nested"
-    )
+    add("root", metavar="ROOT", type=Path, help="folder or zip of RTSTRUCT, SEG or segmentations/<name>.nii.gz, nested")
     add("--structures", metavar="FILE", type=Path, help="your structures file (default: the names that are shipped)")
     add("--draft", metavar="FILE", type=Path, help="write a structures file with the unknown names to fill in")
     add("--force", action="store_true", help="overwrite the draft")

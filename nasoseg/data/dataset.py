@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import Dataset, DistributedSampler, default_collate
 
 from nasoseg.data.store import Store
-from nasoseg.data.transforms import Augmentation, WindowHU, select_planes, window_channels
+from nasoseg.data.transforms import Augmentation, select_planes
+from nasoseg.data.windows import WindowHU, window_channels
 
 Sample = dict[str, Any]
 """``image`` (c, h, w) float32, ``labels`` (h, w) integer bit planes, ``annotated`` (k,) bool, ``patient`` (key),

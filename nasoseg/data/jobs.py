@@ -9,10 +9,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from nasoseg.data.convert import Conversion, convert
+from nasoseg.cores import usable_cores
+from nasoseg.data.convert import Conversion
 from nasoseg.data.parts import read_part, write_part
-from nasoseg.data.studies import Study
+from nasoseg.data.store import Patient
 from nasoseg.errors import NasosegError
 
 Progress = Callable[[str, int, int], None]
@@ -21,19 +23,31 @@ Progress = Callable[[str, int, int], None]
 _MOST_WORKERS = 8  # each holds a whole scan; more of them wait for the disk
 
 
+class Source(Protocol):
+    """Where one patient comes from, whatever kind of files; it travels to the workers."""
+
+    def state(self) -> list[Any]:
+        """Return all that the patient is made from, as JSON can hold it, for the part's fingerprint."""
+
+    def convert(self, key: str, conversion: Conversion) -> tuple[Patient, list[str]]:
+        """Return the patient, and remarks for the summary; a file that cannot be used raises a NasosegError."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Hold one patient's work.
 
     Attributes:
-        study: His files.
+        name: What the progress bar and the summary call him.
+        source: His files.
         key: His key in the store.
         conversion: How to convert them.
         part: The part file to make.
         mark: Its fingerprint.
     """
 
-    study: Study
+    name: str
+    source: Source
     key: str
     conversion: Conversion
     part: Path
@@ -69,11 +83,11 @@ def make_parts(
         if before is None:
             open_jobs.append(job)
         else:
-            remarks[job.study.name] = before
+            remarks[job.name] = before
     reused = done = len(remarks)
     if reused and progress:
         progress("finished before", done, len(jobs))
-    for name, found in _results(open_jobs, workers or min(_MOST_WORKERS, _cores())):
+    for name, found in _results(open_jobs, workers or min(_MOST_WORKERS, usable_cores())):
         if isinstance(found, str):
             left_out[name] = found
         else:
@@ -84,27 +98,21 @@ def make_parts(
     return reused
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # the cores this process may use; Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _results(jobs: Sequence[Job], workers: int) -> Iterator[tuple[str, list[str] | str]]:
     """Yield each patient's name with his remarks, or with the fault as text, as they are finished."""
     if workers == 1 or len(jobs) < 2:
-        yield from ((job.study.name, _make_part(job)) for job in jobs)
+        yield from ((job.name, _make_part(job)) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")  # HDF5 and its threads must not cross a fork
     pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin_worker)
     try:
-        waiting = {pool.submit(_make_part, job): job.study.name for job in jobs}
+        waiting = {pool.submit(_make_part, job): job.name for job in jobs}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
     except BrokenProcessPool as error:
         raise NasosegError(
             "prepare: a worker process ended without a word, perhaps for want of memory: pass fewer --workers; a script"
-            ' that calls prepare_nifti needs `if __name__ == "__main__":`. Finished patients are kept'
+            ' that calls prepare_nifti or prepare_dicom needs `if __name__ == "__main__":`. Finished patients are kept'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -130,10 +138,10 @@ def _make_part(job: Job) -> list[str] | str:
         OSError: If the disk is full: that is no fault of the patient's.
     """
     try:
-        patient, remarks = convert(job.study, job.key, job.conversion)
+        patient, remarks = job.source.convert(job.key, job.conversion)
     except NasosegError as error:
         return str(error)
     except MemoryError:
-        return f"{job.study.ct}: does not fit into memory: pass fewer --workers, or larger --pixel-mm"
+        return "its scan does not fit into memory: pass fewer --workers, or larger --pixel-mm"
     write_part(job.part, patient, remarks, structures=len(job.conversion.structures), mark=job.mark)
     return remarks

@@ -1,32 +1,31 @@
 """Part files: what `prepare` has finished, patient by patient, so that a killed run goes on where it was.
 
 Beside the store OUT.h5, the folder OUT.h5.parts holds one HDF5 file a patient, each with a fingerprint of all that it
-was made from. When all are there they are merged into the store, and the folder goes.
+was made from, and the secret of the pseudonyms where no other file was named for it. When all parts are there they are
+merged into the store, and the folder goes.
 """
 
 import contextlib
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from nasoseg.data.atomic_hdf5 import AtomicHDF5
 from nasoseg.data.convert import Conversion
 from nasoseg.data.store import VERSION, Patient, write_header, write_patient
-from nasoseg.data.studies import Study
 from nasoseg.errors import NasosegError
 from nasoseg.labels import Structure
-
-if sys.platform != "win32":
-    import fcntl
+from nasoseg.locks import file_lock
 
 _LOCK = "lock"
+_SECRET = "secret"
 
 
 def parts_folder(out: Path) -> Path:
@@ -34,13 +33,15 @@ def parts_folder(out: Path) -> Path:
     return out.with_name(out.name + ".parts")
 
 
-def fingerprint(study: Study, key: str, conversion: Conversion) -> str:
-    """Hash all that a part depends on: options, layout, and each source file's size and time of change."""
-    files = sorted({study.ct, *(contour.path for contour in study.contours)})
-    states = [(path.name, s.st_size, s.st_mtime_ns) for path in files if path.exists() for s in [path.stat()]]
-    contours = [(c.structure, c.path.name, c.values) for c in study.contours]
+def secret_file(folder: Path) -> Path:
+    """Return where the secret of pseudonyms lies whose user named no file: it goes with the parts."""
+    return folder / _SECRET
+
+
+def fingerprint(state: Sequence[Any], key: str, conversion: Conversion) -> str:
+    """Hash all that a part depends on: the options, and the state of what it is made from (``jobs.Source``)."""
     options = asdict(conversion) | {"absent": sorted(conversion.absent)}
-    described = [version("nasoseg"), VERSION, key, options, states, contours, study.known_values, study.ignore]
+    described = [version("nasoseg"), VERSION, key, options, state]
     return hashlib.sha256(json.dumps(described).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -88,15 +89,9 @@ def locked(folder: Path) -> Iterator[None]:
 
     The system lets go of the lock when the process ends, however it ends. A folder without parts does not stay.
     """
-    folder.mkdir(exist_ok=True)
-    with (folder / _LOCK).open("w") as file:
-        try:
-            if sys.platform != "win32":
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise NasosegError(
-                f"{folder}: another `nasoseg prepare` is writing there: wait for it, or end it"
-            ) from error
+    with file_lock(folder / _LOCK) as held:
+        if held is None:
+            raise NasosegError(f"{folder}: another `nasoseg prepare` is writing there: wait for it, or end it")
         for stale in folder.glob("*.tmp"):  # of a run that was killed
             stale.unlink()
         try:
@@ -107,8 +102,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove part files, and the folder if nothing else is in it."""
-    for path in [*folder.glob("*.h5"), *folder.glob("*.tmp"), folder / _LOCK]:
+    """Remove part files and the secret, and the folder if nothing else is in it."""
+    for path in [*folder.glob("*.h5"), *folder.glob("*.tmp"), secret_file(folder), folder / _LOCK]:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         os.rmdir(folder)

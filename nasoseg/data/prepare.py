@@ -1,21 +1,23 @@
-"""Folders of studies -> one slice store: several processes, one part file a patient, merged when all are there."""
+"""Folders of studies, or an export of DICOM files -> one slice store."""
 
-import errno
 import os
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nasoseg import labels
+from nasoseg.data.assembly import assemble, check_arguments
 from nasoseg.data.convert import Conversion
-from nasoseg.data.inventory import Inventory, take_inventory
-from nasoseg.data.jobs import Job, Progress, make_parts
-from nasoseg.data.parts import fingerprint, locked, merge_parts, parts_folder, remove_parts
+from nasoseg.data.inventory import Inventory
+from nasoseg.data.jobs import Job, Progress, Source
+from nasoseg.data.key_table import KeyRow, check_key_table, write_key_table
+from nasoseg.data.nifti_patient import NiftiPatient
+from nasoseg.data.parts import fingerprint, secret_file
 from nasoseg.data.pseudonyms import check_name, make_keys
-from nasoseg.data.store import Store
 from nasoseg.data.studies import Studies, find_studies
 from nasoseg.errors import NasosegError, nearest
+from nasoseg.structure_map import load_structure_map
+from nasoseg.volumes.dicom_archive import opened
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,12 @@ class Summary:
 
     Attributes:
         inventory: What the store holds.
-        left_out: For every patient that was left out, why.
+        left_out: For every patient that was left out, why; from DICOM also for scans and contour files.
         notes: Remarks, those about one patient beginning with his name.
         reused: Patients that an earlier, interrupted run had finished.
         pseudonymous: Whether keys are pseudonyms; otherwise they are the names of the folders or cases.
+        secret_kept: Whether the secret of the pseudonyms is in a file; otherwise it was thrown away.
+        unit: What ``left_out`` counts.
     """
 
     inventory: Inventory
@@ -35,6 +39,8 @@ class Summary:
     notes: list[str]
     reused: int
     pseudonymous: bool
+    secret_kept: bool = True
+    unit: str = "patients"
 
 
 def prepare_nifti(
@@ -77,54 +83,140 @@ def prepare_nifti(
             stay), ``out`` exists, or the disk is full. Nothing is then left under ``out``.
     """
     root, out = Path(root), Path(out)
-    _check_arguments(out, pixel_mm=pixel_mm, size=size, workers=workers, force=force)
+    check_arguments(out, pixel_mm=pixel_mm, size=size, workers=workers, force=force)
     studies = find_studies(root, rename=rename)
     names = choose_structures(studies, structures, where=str(root))
+    _check_absent(absent, names)
+    conversion = Conversion(tuple(names), frozenset(absent), pixel_mm, size)
+    keys = make_keys([study.name for study in studies.found], Path(pseudonym_key) if pseudonym_key else None)
+    done = assemble(
+        root,
+        out,
+        lambda folder: [_job(s.name, NiftiPatient(s), keys[s.name], conversion, folder) for s in studies.found],
+        [labels.structure(name) for name in names],
+        unit="patients",
+        skip_bad=skip_bad,
+        workers=workers,
+        progress=progress,
+    )
+    notes = [*studies.notes, *done.notes]
+    return Summary(done.inventory, done.left_out, notes, done.reused, pseudonym_key is not None)
+
+
+def prepare_dicom(
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    structures: str | os.PathLike[str] | None = None,
+    only: Sequence[str] = (),
+    absent: Collection[str] = (),
+    series: Collection[str] = (),
+    resample: bool = False,
+    pixel_mm: float | None = None,
+    size: int | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    skip_bad: bool = False,
+    pseudonym_key: str | os.PathLike[str] | None = None,
+    key_table: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Prepare a store from an export of DICOM files: CTs with the RTSTRUCT or DICOM SEG drawn on them.
+
+    Every CT that contours belong to (``dicom_pairing``) is one patient of the store, a patient's several CTs are
+    several. Contour files of one CT are taken together; a structure that two of them draw differently is a fault.
+    Keys are pseudonyms, and neither the store nor its parts hold a name, an ID, a UID or a path. A run that was
+    interrupted goes on where it was. With more than one worker, a script must call this under
+    ``if __name__ == "__main__":``, as the workers import it.
+
+    Args:
+        root: A folder, as deep as it may be, or a zip, which is unpacked for as long as this runs.
+        out: The store, complete under this name or not there at all.
+        structures: The structures file that says what the names of ROIs mean (``load_structure_map``); None: the
+            shipped one.
+        only: Structures to take, in this order, or the name of one of the file's sets; none takes all that occur, in
+            the order of the preset that knows them all, else by alphabet.
+        absent: Structures for which no or an empty ROI means annotated and empty, not unannotated.
+        series: SeriesInstanceUIDs of CTs or contours to take where their patient or CT has others too.
+        resample: Put tilted or unevenly spaced slices onto a straight grid instead of refusing them.
+        pixel_mm: Side of a square stored pixel, 0.1 to 20; None keeps the scan's.
+        size: Rows and columns of the stored plane, 16 to 4096; see ``resample.stored_grid``.
+        workers: Processes; None takes one a core, at most 8. 1 works in this process.
+        force: Replace ``out`` and ``key_table`` if they exist.
+        skip_bad: Leave out scans that cannot be used, instead of failing.
+        pseudonym_key: File with the secret of the pseudonyms, made if absent; None: one is made for this store, kept
+            with the parts and thrown away when the store is complete.
+        key_table: Table to write that leads back from the keys to PatientID and UIDs.
+        progress: Called after every file whose names were read, then after every scan.
+
+    Raises:
+        NasosegError: If an argument or any scan is bad (all scans are looked at first, and finished parts stay),
+            nothing has contours, ``out`` or ``key_table`` exists, or the disk is full. Nothing is then left under
+            ``out``, unless ``key_table`` alone could not be written.
+    """
+    from nasoseg.data.dicom_keys import make_dicom_keys  # pydicom loads slowly
+    from nasoseg.data.dicom_studies import find_dicom_studies
+    from nasoseg.data.dicom_wording import check_found, dicom_notes
+
+    root, out = Path(root), Path(out)
+    check_arguments(out, pixel_mm=pixel_mm, size=size, workers=workers, force=force)
+    table = Path(key_table) if key_table else None
+    check_key_table(table, force=force)
+    structure_map = load_structure_map(structures)
+    if only:
+        structure_map = structure_map.take(only[0] if len(only) == 1 and only[0] in structure_map.sets else only)
+    with opened(root) as folder:
+        status = root.stat()
+        studies = find_dicom_studies(
+            folder,
+            structure_map,
+            series=series,
+            resample=resample,
+            bare=bool(absent),
+            archive=() if folder == root else (status.st_size, status.st_mtime_ns),
+            progress=progress,
+        )
+        taken = [structure.name for structure in structure_map.structures()] if only else sorted(studies.structures)
+        names = taken if only else _ordered(taken)
+        check_found(studies, names, root)
+        _check_absent(absent, names)
+        conversion = Conversion(tuple(names), frozenset(absent), pixel_mm, size)
+
+        found: dict[str, KeyRow] = {}
+        left_out: dict[str, str] = {}
+
+        def make_jobs(parts: Path) -> list[Job]:
+            keys = make_dicom_keys(studies, Path(pseudonym_key) if pseudonym_key else secret_file(parts))
+            found.update((row.key, row) for row in keys.rows)
+            left_out.update(keys.left_out)
+            return [_job(key, one, key, conversion, parts) for key, one in zip(found, studies.found, strict=True)]
+
+        done = assemble(
+            root,
+            out,
+            make_jobs,
+            structure_map.structures(names),
+            unit="CT scans",
+            skip_bad=skip_bad,
+            workers=workers,
+            progress=progress,
+            before_cleaning=lambda stored: write_key_table(table, [found[job.key] for job in stored]),
+        )
+        left_out |= done.left_out
+        left_out = {name: why.replace(str(folder), str(root)) for name, why in left_out.items()}
+    notes = [*studies.notes, *dicom_notes(studies, found, root), *done.notes]
+    kept = pseudonym_key is not None
+    return Summary(done.inventory, left_out, notes, done.reused, True, kept, "scans and contour files")
+
+
+def _job(name: str, source: Source, key: str, conversion: Conversion, folder: Path) -> Job:
+    return Job(name, source, key, conversion, folder / f"{key}.h5", fingerprint(source.state(), key, conversion))
+
+
+def _check_absent(absent: Collection[str], names: Sequence[str]) -> None:
     unknown = [name for name in absent if name not in names]
     if unknown:
         raise NasosegError(f"--absent: the store has no structure {unknown[0]!r}: {nearest(unknown[0], names)}")
-    conversion = Conversion(tuple(names), frozenset(absent), pixel_mm, size)
-    keys = make_keys([study.name for study in studies.found], Path(pseudonym_key) if pseudonym_key else None)
-    folder = parts_folder(out)
-    left_out: dict[str, str] = {}
-    remarks: dict[str, list[str]] = {}
-    try:
-        with locked(folder):
-            jobs = [
-                Job(study, key, conversion, folder / f"{key}.h5", fingerprint(study, key, conversion))
-                for study in studies.found
-                for key in [keys[study.name]]
-            ]
-            reused = make_parts(jobs, remarks, left_out, workers, progress)
-            if left_out and not skip_bad:
-                raise NasosegError(_worded(left_out, len(jobs)))
-            if not remarks:
-                raise NasosegError(f"{root}: no patient can be used:\n{_listed(left_out)}")
-            done = {job.key: job.part for job in jobs if job.study.name in remarks}
-            merge_parts(done, out, [labels.structure(name) for name in names])
-            remove_parts(folder)
-    except OSError as error:
-        raise _unwritable(out, folder, error) from error
-    with Store(out) as store:
-        inventory = take_inventory(store)
-    notes = [*studies.notes, *(f"{name}: {remark}" for name in sorted(remarks) for remark in remarks[name])]
-    notes += [f"{s.name}: annotated in no patient of the store" for s in inventory.structures if not s.annotated]
-    return Summary(inventory, left_out, notes, reused, pseudonym_key is not None)
-
-
-def _check_arguments(out: Path, *, pixel_mm: float | None, size: int | None, workers: int | None, force: bool) -> None:
-    if out.is_dir():
-        raise NasosegError(f"{out}: is a folder, expected the name of a file such as {out / 'store.h5'}")
-    if out.exists() and not force:
-        raise NasosegError(f"{out}: exists already: choose another name, or pass --force to replace it")
-    if not out.parent.is_dir():
-        raise NasosegError(f"{out}: there is no folder {out.parent}: make it first")
-    if pixel_mm is not None and not 0.1 <= pixel_mm <= 20:
-        raise NasosegError(f"--pixel-mm: found {pixel_mm:g}, expected 0.1 to 20 mm")
-    if size is not None and not 16 <= size <= 4096:
-        raise NasosegError(f"--size: found {size}, expected 16 to 4096 pixels")
-    if workers is not None and not 1 <= workers <= 1024:
-        raise NasosegError(f"--workers: found {workers}, expected 1 to 1024 processes")
 
 
 def choose_structures(studies: Studies, wanted: Sequence[str] | None, *, where: str) -> list[str]:
@@ -156,28 +248,3 @@ def _ordered(names: list[str]) -> list[str]:
         if all(labels.identity(name) in rank for name in names):
             return sorted(names, key=lambda name: rank[labels.identity(name)])
     return sorted(names, key=lambda name: (name.casefold(), name))
-
-
-def _listed(left_out: Mapping[str, str], most: int = 10) -> str:
-    lines = [f"  {name}: {left_out[name]}" for name in sorted(left_out)[:most]]
-    if len(left_out) > most:
-        lines.append(f"  and {len(left_out) - most} more")
-    return "\n".join(lines)
-
-
-def _worded(left_out: Mapping[str, str], patients: int) -> str:
-    return (
-        f"{len(left_out)} of {patients} patients cannot be used:\n{_listed(left_out)}\n"
-        "Mend or remove them and run again (the others are finished and kept), or pass --skip-bad to leave them out."
-    )
-
-
-def _unwritable(out: Path, folder: Path, error: OSError) -> NasosegError:
-    free_mb = shutil.disk_usage(out.parent).free / 1e6
-    # HDF5 reports a full disk in a text without an error number
-    full = error.errno == errno.ENOSPC or "No space left" in str(error) or f"errno = {errno.ENOSPC}" in str(error)
-    found = f"the disk is full ({free_mb:.1f} MB free)" if full else " ".join(str(error).split())[-300:]
-    return NasosegError(
-        f"{out}: could not be written: {found}. Nothing was left under that name; free space (the store is written once"
-        f" in parts and once whole) or choose another folder, and run again: finished patients are kept in {folder}"
-    )

@@ -3,14 +3,17 @@
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from nasoseg.errors import NasosegError
 
 _SHORTEST_SECRET = 16  # bytes
+_SCAN_KEY = re.compile(r"(P[0-9a-f]{10})-[0-9a-f]{6}")  # as scan_key makes it
 _LONGEST_NAME = 120  # characters; names become files and HDF5 groups
 
 
@@ -44,16 +47,59 @@ def make_keys(names: Sequence[str], key_file: Path | None) -> dict[str, str]:
         for name in names:
             check_name(name, what="patient", remedy="rename the folder or case, or pass --pseudonym-key FILE")
         return {name: name for name in names}
-    secret = _read_secret(key_file)
-    keys = {
-        n: "P" + hmac.new(secret, n.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:10] for n in names
-    }
+    secret = read_secret(key_file)
+    keys = {name: pseudonym(secret, name) for name in names}
     if len(set(keys.values())) != len(keys):
         raise NasosegError(f"{key_file}: gives two patients one key: remove it, and another secret is made")
     return keys
 
 
-def _read_secret(key_file: Path) -> bytes:
+def scan_keys(scans: Sequence[tuple[str, str]], key_file: Path) -> list[str]:
+    """Give every scan a key: its patient's pseudonym, and where he has several scans ``-`` and six digits of the scan.
+
+    Scans of one patient can so be told by what stands before the ``-``.
+
+    Args:
+        scans: What identifies the patient, and what identifies the scan.
+        key_file: The secret; made, readable by its owner alone, if it does not exist.
+
+    Raises:
+        NasosegError: If the secret is too short, or two scans get one key.
+    """
+    secret = read_secret(key_file)
+    several = Counter(patient for patient, _ in scans)
+    keys = [scan_key(secret, *scan) if several[scan[0]] > 1 else pseudonym(secret, scan[0]) for scan in scans]
+    if len(set(keys)) != len(keys):
+        raise NasosegError(f"{key_file}: gives two scans one key: remove it, and another secret is made")
+    return keys
+
+
+def scan_key(secret: bytes, patient: str, scan: str) -> str:
+    """Return the key of one of a patient's several scans."""
+    return f"{pseudonym(secret, patient)}-{_digest(secret, f'{patient}|{scan}')[:6]}"
+
+
+def patient_of(key: str) -> str:
+    """Return what the keys of a patient's scans have in common; of any other key, the key itself."""
+    match = _SCAN_KEY.fullmatch(key)
+    return match[1] if match else key
+
+
+def pseudonym(secret: bytes, name: str) -> str:
+    """Return the key of a patient: ``P`` and ten hexadecimal digits."""
+    return "P" + _digest(secret, name)[:10]
+
+
+def _digest(secret: bytes, text: str) -> str:
+    return hmac.new(secret, text.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
+
+
+def read_secret(key_file: Path) -> bytes:
+    """Read a secret; it is made, readable by its owner alone, if it does not exist.
+
+    Raises:
+        NasosegError: If it cannot be read or made, others can read it, or it is too short.
+    """
     try:
         if not key_file.exists():
             descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -117,8 +117,12 @@ def size_step(old: int, size: int | None) -> float:
     return old / size if size else 1.0
 
 
-def _axes(old: Geometry, new: Geometry) -> tuple[Axis, Axis]:
-    """Find rows and columns of ``new`` in pixels of ``old``."""
+def plane_axes(old: Geometry, new: Geometry) -> tuple[Axis, Axis]:
+    """Find rows and columns of ``new`` in pixels of ``old``, two axial grids with the same slices.
+
+    Raises:
+        NasosegError: If the slices are not the same.
+    """
     mapping = np.linalg.solve(old.affine_lps, new.affine_lps)  # new indices to old indices
     expected = np.diag([1.0, mapping[1, 1], mapping[2, 2], 1.0])
     expected[1:3, 3] = mapping[1:3, 3]
@@ -146,7 +150,7 @@ def resample_image(
         outside: Value of new pixels that lie outside the old plane.
         widened: Average over what a larger new pixel covers; False takes the value at its centre.
     """
-    rows, columns = _axes(old, new)
+    rows, columns = plane_axes(old, new)
     by_row, by_column = rows.weights(widened=widened), columns.weights(widened=widened)
     beyond = ~(rows.inside()[:, None] & columns.inside()[None, :])
     result = np.empty(new.shape, image.dtype)
@@ -190,7 +194,7 @@ def to_source(array: npt.NDArray[Any], stored: Geometry, source: Geometry) -> np
             f" {stored.shape}"
         )
     axial = source.axial()
-    rows, columns = _axes(stored, axial)
+    rows, columns = plane_axes(stored, axial)
     if rows.is_copy and columns.is_copy:
         return from_axial(_moved(array, rows, columns), source)
     if array.dtype.kind == "f":

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from nasoseg.data.pseudonyms import patient_of
 from nasoseg.data.split_file import parse_split, read_json, render_json
 from nasoseg.data.store import Store
 from nasoseg.data.stratification import deal
@@ -156,6 +157,8 @@ def make_split(
 ) -> Split:
     """Deal a store's patients or slices to folds.
 
+    Scans of one patient, as ``prepare dicom`` keys them, are dealt together under ``clean``.
+
     The same store, arguments and seed give the same split on every machine.
 
     Args:
@@ -177,7 +180,8 @@ def make_split(
     if not 0 < validation_fraction < 1:
         raise NasosegError(f"validation_fraction: found {validation_fraction}, expected more than 0 and less than 1")
     slices = {key: len(store.voxels[key]) for key in store.keys}
-    most, unit = (len(slices), "patients") if protocol == "clean" else (sum(slices.values()), "slices")
+    patients = len({patient_of(key) for key in slices})
+    most, unit = (patients, "patients") if protocol == "clean" else (sum(slices.values()), "slices")
     if not 2 <= folds <= most:
         raise NasosegError(
             f"folds: found {folds}, expected 2 to {most}: {store.path} has {most} {unit}: ask for other folds, or"
@@ -191,11 +195,15 @@ def make_split(
 
 
 def _clean_folds(store: Store, slices: Mapping[str, int], folds: int, seed: int, fraction: float) -> list[Fold]:
-    patients = len(slices)
+    scans: dict[str, list[str]] = {}  # of every patient: his scans are dealt together
+    for key in store.keys:
+        scans.setdefault(patient_of(key), []).append(key)
+    patients = len(scans)
     # An organ drawn empty counts as annotated but teaches nothing, so both are spread: what is annotated, what is seen.
     seen = np.array([store.voxels[key].any(axis=0) for key in store.keys])
-    labels = np.unique(np.column_stack([store.annotated, seen & store.annotated]), axis=1)
-    whole = [(key, tuple(range(number))) for key, number in slices.items()]
+    of_scan = dict(zip(store.keys, np.column_stack([store.annotated, seen & store.annotated]), strict=True))
+    labels = np.unique(np.array([np.any([of_scan[k] for k in keys], axis=0) for keys in scans.values()]), axis=1)
+    whole = [{key: tuple(range(slices[key])) for key in keys} for keys in scans.values()]
     sizes = [patients // folds + (fold < patients % folds) for fold in range(folds)]
     dealt = []
     # RandomState, not default_rng: NumPy promises that its numbers never change (NEP 19).
@@ -209,7 +217,7 @@ def _clean_folds(store: Store, slices: Mapping[str, int], folds: int, seed: int,
         held_out = min(max(1, round(fraction * len(rest))), len(rest) - 1)
         inner = deal(labels[rest], (len(rest) - held_out, held_out), np.random.RandomState([seed, number + 1]))
         parts = (rest[inner[0]], rest[inner[1]], test)
-        dealt.append(Fold(*(dict(whole[patient] for patient in part) for part in parts)))
+        dealt.append(Fold(*({k: s for patient in part for k, s in whole[patient].items()} for part in parts)))
     return dealt
 
 

@@ -4,7 +4,7 @@ import os
 import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,16 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 
 from nasoseg.errors import NasosegError
+from nasoseg.volumes.dicom_archive import opened
 from nasoseg.volumes.header import split_name
 
 Kind = Literal["RTSTRUCT", "SEG", "masks"]
 
-_CLASSES: dict[str, Kind] = {"1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT", "1.2.840.10008.5.1.4.1.1.66.4": "SEG"}
+_CLASSES: dict[str, Kind] = {
+    "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
+    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
+    "1.2.840.10008.5.1.4.1.1.66.7": "SEG",  # as a label map
+}
 _HEAD_BYTES = 4096  # the SOP class stands in the first of them, in the file's meta group or at the data's beginning
 _UNDEFINED = 0xFFFFFFFF  # length of an element that ends with a delimiter
 _TAGS = [
@@ -61,7 +66,7 @@ def find_structure_names(root: Path, *, progress: Callable[[str, int, int], None
     """Find all names under a folder, however deep; of links to folders, each is followed once.
 
     Args:
-        root: The folder, or one file.
+        root: The folder, one file, or a zip.
         progress: Called as ``progress("files", done, total)``.
 
     Returns:
@@ -69,10 +74,19 @@ def find_structure_names(root: Path, *, progress: Callable[[str, int, int], None
         DICOM, or may not be read; other files are passed over.
 
     Raises:
-        NasosegError: If there is no such folder.
+        NasosegError: If there is no such folder, or a zip cannot be unpacked.
     """
     if not root.exists():
         raise NasosegError(f"{root}: no such folder: expected one with RTSTRUCT, DICOM SEG or segmentations/*.nii.gz")
+    with opened(root) as unpacked:
+        found = _find(unpacked, progress)
+    if unpacked != root:  # named as in the zip: what it was unpacked to is gone
+        found.files = [replace(file, path=root / file.path.relative_to(unpacked)) for file in found.files]
+        found.unreadable = [(root / path.relative_to(unpacked), why) for path, why in found.unreadable]
+    return found
+
+
+def _find(root: Path, progress: Callable[[str, int, int], None] | None) -> FoundNames:
     found = FoundNames()
     paths = sorted(_walk(root, found)) if root.is_dir() else [root]
     masks: dict[Path, list[str]] = {}

@@ -1,4 +1,4 @@
-"""HU windows and augmentation. The only module that knows albumentations."""
+"""Augmentation. The only module that knows albumentations."""
 
 import os
 from collections.abc import Sequence
@@ -11,29 +11,13 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network fo
 import albumentations as A
 from scipy.ndimage import distance_transform_edt
 
+from nasoseg.data.windows import WindowHU as WindowHU
+
 AIR_HU = -1024
 """What lies outside the scan."""
 
 LARGEST_MARGIN_PX = 8
 """How much around a structure a cut-away slice still shows, at most."""
-
-WindowHU = tuple[float, float]
-
-
-def window_channels(image_hu: npt.NDArray[Any], windows_hu: Sequence[WindowHU]) -> npt.NDArray[np.float32]:
-    """Show CT through HU windows, one channel each.
-
-    Args:
-        image_hu: (h, w, n) HU of n slices.
-        windows_hu: Pairs (lowest, highest) HU.
-
-    Returns:
-        (n * windows, h, w) float32; a window's lowest HU and all below is -1, its highest and all above is 1. All
-        slices of the first window come first.
-    """
-    slices = np.moveaxis(image_hu, -1, 0).astype(np.float32, copy=False)
-    shown = [np.clip((slices - low) * (2 / (high - low)) - 1, -1, 1) for low, high in windows_hu]
-    return np.ascontiguousarray(np.concatenate(shown), dtype=np.float32)
 
 
 class Augmentation:
@@ -127,9 +111,10 @@ class Augmentation:
         image = result["image"].reshape(*result["image"].shape[:2], -1)
         moved = np.ascontiguousarray(result["mask"].reshape(*image.shape[:2], -1)).view(planes.dtype)[..., 0]
         draws = np.random.default_rng(seed)
-        mirrored, cut, margin = draws.random() < 0.5, draws.random() < self.cutaway, draws.integers(LARGEST_MARGIN_PX + 1)
+        mirrored, cut = draws.random() < 0.5, draws.random() < self.cutaway
         if cut:
-            image = np.where(_near(moved != 0, margin)[..., None], image, np.float32(AIR_HU))
+            shown = _near(moved != 0, margin=draws.integers(LARGEST_MARGIN_PX + 1))
+            image = np.where(shown[..., None], image, np.float32(AIR_HU))
         if self.mirror and mirrored:
             if mirror_order is None:
                 raise ValueError("mirror is on: expected mirror_order, so that left and right structures can swap")
@@ -146,7 +131,7 @@ def select_planes(planes: npt.NDArray[Any], order: Sequence[int]) -> npt.NDArray
     return result
 
 
-def _near(mask: npt.NDArray[np.bool_], margin: float) -> npt.NDArray[np.bool_]:
+def _near(mask: npt.NDArray[np.bool_], margin: int | np.integer[Any]) -> npt.NDArray[np.bool_]:
     """Whether a pixel lies in the mask or at most ``margin`` pixels from it; nowhere, where the mask is empty."""
     if not mask.any():
         return mask

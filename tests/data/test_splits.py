@@ -16,17 +16,34 @@ from nasoseg.labels import OPENKBP, Structure
 from nasoseg.volumes.volume import Geometry
 
 
-def write_tiny(path, patterns, depths):
+def write_tiny(path, patterns, depths, keys=None):
     """Write a store of patients of a few slices of 8 x 8; ``patterns`` (patients, k) says what is annotated."""
     patients = []
     for number, (pattern, depth) in enumerate(zip(patterns, depths, strict=True)):
         labels = np.full((depth, 8, 8), sum(1 << bit for bit, drawn in enumerate(pattern) if drawn), "<u2")
         grid = Geometry(labels.shape, np.eye(4))
         image = np.zeros(labels.shape, np.int16)
-        patients.append(Patient(f"p{number:02}", image, labels, np.array(pattern, bool), grid.affine_lps, grid))
+        patients.append(
+            Patient(
+                keys[number] if keys else f"p{number:02}", image, labels, np.array(pattern, bool), grid.affine_lps, grid
+            )
+        )
     structures = [Structure(f"s{bit}", f"s{bit}") for bit in range(len(patterns[0]))]
     write_store(path, patients, structures)
     return Store(path)
+
+
+def test_scans_of_one_patient_are_dealt_together(tmp_path):
+    people = [f"P{number:010x}" for number in range(6)]
+    keys = [*people[:4], *(f"{person}-{scan:06x}" for person in people[4:] for scan in range(3)), "P1-2", "P1-3"]
+    store = write_tiny(tmp_path / "store.h5", [[True]] * len(keys), [1] * len(keys), sorted(keys))
+    for seed in range(5):
+        for fold in make_split(store, folds=4, seed=seed).folds:
+            sides = [{key[:11] for key in getattr(fold, part)} for part in PARTS]
+            assert all(sides)
+            assert sum(map(len, sides)) == len(set().union(*sides)) == 8  # P1-2 and P1-3 are no pseudonyms
+    with pytest.raises(NasosegError, match="has 8 patients"):
+        make_split(store, folds=9)
 
 
 @st.composite

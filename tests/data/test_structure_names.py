@@ -52,6 +52,20 @@ def write_rtstruct(path: Path, rois: dict[str, str], **options) -> Path:
     )
 
 
+def test_a_zip_is_read_as_its_folder_and_files_are_named_as_in_it(tmp_path):
+    rois = [item(ROINumber=1, ROIName="Larynx")]
+    write_dicom(tmp_path / "in" / "a" / "rt.dcm", RTSTRUCT, StructureSetROISequence=rois)
+    (tmp_path / "in" / "bad.dcm").write_bytes(b"no DICOM")
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        for name in ("a/rt.dcm", "bad.dcm"):
+            archive.write(tmp_path / "in" / name, name)
+    found = find_structure_names(tmp_path / "export.zip")
+    assert [(file.path, file.names) for file in found.files] == [
+        (tmp_path / "export.zip" / "a" / "rt.dcm", ("Larynx",))
+    ]
+    assert [path for path, _ in found.unreadable] == [tmp_path / "export.zip" / "bad.dcm"]
+
+
 def test_names_are_found_in_rtstruct_seg_and_folders_of_masks(tmp_path):
     first = write_rtstruct(tmp_path / "a/b/c/rs", {"Parotis li": "ORGAN", "Iso": "ISOCENTER", "Kehlkopf": ""})
     second = write_dicom(
@@ -69,6 +83,12 @@ def test_names_are_found_in_rtstruct_seg_and_folders_of_masks(tmp_path):
         NamedFile(second, "SEG", "P1", ("Larynx", "Hirnstamm"), ("", "")),
         NamedFile(tmp_path / "x/segmentations", "masks", str(tmp_path / "x"), ("Larynx", "Mandible"), ("", "")),
     ]
+
+
+def test_a_label_map_is_a_segmentation(tmp_path):
+    label_map = "1.2.840.10008.5.1.4.1.1.66.7"
+    path = write_dicom(tmp_path / "map.dcm", label_map, SegmentSequence=[item(SegmentLabel="Larynx")])
+    assert find_structure_names(tmp_path).files == [NamedFile(path, "SEG", "P1", ("Larynx",), ("",))]
 
 
 def test_one_file_may_be_the_root(tmp_path):
