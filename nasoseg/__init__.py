@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from nasoseg.data.splits import Split as Split
     from nasoseg.data.store import Store as Store
     from nasoseg.data.transforms import Augmentation as Augmentation
+    from nasoseg.inference.cleaning import Cleaning as Cleaning
+    from nasoseg.inference.segment import segment as segment
+    from nasoseg.inference.segmentation import Segmentation as Segmentation
+    from nasoseg.inference.study import Study as Study
+    from nasoseg.inference.study import read_study as read_study
     from nasoseg.losses import DiceFocalLoss as DiceFocalLoss
     from nasoseg.losses import DiceLoss as DiceLoss
     from nasoseg.losses import FocalLoss as FocalLoss
@@ -34,6 +39,11 @@ _HOMES = {
     "Split": "nasoseg.data.splits",
     "Store": "nasoseg.data.store",
     "Augmentation": "nasoseg.data.transforms",
+    "Cleaning": "nasoseg.inference.cleaning",
+    "Segmentation": "nasoseg.inference.segmentation",
+    "Study": "nasoseg.inference.study",
+    "read_study": "nasoseg.inference.study",
+    "segment": "nasoseg.inference.segment",
     "DiceFocalLoss": "nasoseg.losses",
     "DiceLoss": "nasoseg.losses",
     "FocalLoss": "nasoseg.losses",

@@ -19,6 +19,8 @@ COMMANDS = {
     "validate": "measure a checkpoint on the validation patients",
     "test": "measure a checkpoint on the test patients and write metrics.csv",
     "predict": "write a checkpoint's masks of the test patients as NIfTI",
+    "segment": "segment scans: DICOM or NIfTI in, RTSTRUCT, DICOM SEG or NIfTI out",
+    "export": "write a trained model for other programs: ONNX, TorchScript, OpenVINO",
     "evaluate": "measure masks of any program against true masks",
     "nnunet": "train and test the real nnU-Net on a fold of the same split",
     "benchmark": "compare methods on the same folds, with statistics and figures",

@@ -12,22 +12,29 @@ from typing import Any, NoReturn
 
 import lightning
 import torch
+import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import CheckpointIO
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import nasoseg
+from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
 from nasoseg.data.datamodule import SliceDataModule
+from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
 from nasoseg.errors import NasosegError, nearest
 from nasoseg.files import whole_file
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.checkpoints import AtomicCheckpointIO, RandomState, load_checkpoint
+from nasoseg.tasks.gpu_memory import GpuMemory
 from nasoseg.tasks.loading import load_weights
 from nasoseg.tasks.predictions import NiftiPredictions
 from nasoseg.tasks.progress import EpochLines, LiveBar
-from nasoseg.tasks.results import print_scores, write_metrics
+from nasoseg.tasks.results import print_scores, result_context, write_metrics
+from nasoseg.tasks.run_facts import run_facts
+from nasoseg.tasks.wandb_artifacts import log_model, log_store, log_table
+from nasoseg.tasks.wandb_panels import WandbPanels
+from nasoseg.tasks.wandb_run import KEPT, wandb_runs
 from nasoseg.tasks.watch import TrainingWatch
 
 EXAMPLES = {
@@ -42,13 +49,22 @@ def run_training(command: str, arguments: Sequence[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with command-line arguments; return the exit code."""
     quieten()
     cli = TrainingCLI(command, list(arguments) or ["--help"])
+    code = 1
     try:
         getattr(cli, command)()
+        code = 0
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
         raise NasosegError(word_error(error)) from error
-    return 0
+    except SystemExit:
+        if cli.trainer.interrupted:  # Lightning's answer to Ctrl-C, with code 1 and without a word
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for logger in wandb_runs(cli.trainer):
+            logger.finish(exit_code=code)
+    return code
 
 
 class _Parser(LightningArgumentParser):
@@ -151,6 +167,7 @@ class TrainingCLI(LightningCLI):
         self.run_folder = Path(self.config.run or self._default_run())
         live = self.config.trainer.enable_progress_bar is not False and sys.stdout.isatty()
         self.config.trainer.enable_progress_bar = False  # Lightning's own
+        self.config.trainer.logger = with_own_wandb(self.config.trainer.logger)
         self.trainer_defaults["callbacks"] = self._callbacks(LiveBar() if live else EpochLines())
 
     def instantiate_classes(self) -> None:
@@ -163,10 +180,16 @@ class TrainingCLI(LightningCLI):
             raise _ours(error) or NasosegError(f"config: {_one_screen(error)}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
-        """Build the trainer with the run folder's logger and atomic checkpoints, unless others are configured."""
+        """Build the trainer with the run folder's logs, and with atomic checkpoints unless others are configured."""
         configured = self.config_init.trainer
-        if configured.logger in (None, True):
-            kwargs["logger"] = self._logger()
+        kwargs["logger"] = settle_loggers(
+            configured.logger,
+            command=self.command,
+            folder=self.run_folder,
+            data=self.datamodule,
+            method=self._method,
+            resuming=bool(self.config.ckpt_path),
+        )
         plugins = (
             list(configured.plugins or []) if isinstance(configured.plugins, list | None) else [configured.plugins]
         )
@@ -185,6 +208,7 @@ class TrainingCLI(LightningCLI):
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self._announce()
+        self._describe_run()
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
         if self.trainer.interrupted:
             raise KeyboardInterrupt
@@ -203,21 +227,19 @@ class TrainingCLI(LightningCLI):
     def test(self) -> None:
         """Measure a checkpoint on the test patients; write and print the table."""
         self._load()
+        if self.command == "test":
+            self._describe_run()
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         scores = self.model.test_scores
         if not self.trainer.is_global_zero or scores is None:
             return
         self._write_weights()
         data = self.datamodule
-        context = {
-            "method": self.config.method or type(self.model).__name__,
-            "protocol": data.protocol,
-            "fold": data.fold,
-            "store": data.store.content_sha256[:12],
-            "split": data.split.sha256[:12],
-        }
+        context = result_context(data.store, data.split, method=self._method, fold=data.fold)
         write_metrics(self.run_folder / "metrics.csv", scores, context=context)
-        title = f"{context['method']}, test patients of fold {data.fold}, protocol {data.protocol}"
+        for logger in wandb_runs(self.trainer):
+            log_table(logger, self.run_folder / "metrics.csv")
+        title = f"{self._method}, test patients of fold {data.fold}, protocol {data.protocol}"
         print_scores(scores, title=title)
         print(f"run folder: {self.run_folder}")
 
@@ -228,12 +250,23 @@ class TrainingCLI(LightningCLI):
         if self.trainer.is_global_zero:
             print(f"predictions: {self.run_folder / 'predictions'}")
 
-    def _logger(self) -> CSVLogger | bool:
-        """Log training to a folder of its own: CSVLogger deletes what it finds, also when a run is resumed."""
-        if self.command != "fit":
-            return False
-        taken = sum(1 for path in self.run_folder.glob("logs*") if path.is_dir()) if self.config.ckpt_path else 0
-        return CSVLogger(self.run_folder, name="", version=f"logs_{taken + 1}" if taken else "logs")
+    @property
+    def _method(self) -> str:
+        return self.config.method or type(self.model).__name__
+
+    def _describe_run(self) -> None:
+        """Tell W&B, where it is asked for, what the run is."""
+        loggers = wandb_runs(self.trainer)
+        if not loggers or not self.trainer.is_global_zero:
+            return
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        settings = {key: config.get(key) for key in ("seed_everything", "model", "data", "trainer", "channels_last")}
+        for key in ("logger", "callbacks", "plugins", "default_root_dir"):
+            settings["trainer"].pop(key, None)
+        facts = run_facts(self.model, self.datamodule, method=self._method)
+        for logger in loggers:
+            logger.log_hyperparams(settings | facts)
+            log_store(logger, self.datamodule.store)
 
     def _load(self) -> None:
         path = self._checkpoint(self.config.ckpt_path if self.command != "fit" else "best")
@@ -256,6 +289,8 @@ class TrainingCLI(LightningCLI):
         return f"runs/{method}/fold{self.config.data.fold}"
 
     def _claim_run_folder(self, *, resuming: bool) -> None:
+        if not self.trainer.is_global_zero:  # begun by the first process, which has claimed it
+            return
         kept = sorted({path.name for pattern in _RESULTS for path in self.run_folder.glob(pattern)})
         if resuming or not kept:
             return
@@ -277,6 +312,8 @@ class TrainingCLI(LightningCLI):
         try:
             self.run_folder.mkdir(parents=True, exist_ok=True)
             self.datamodule.split.save(self.run_folder / "split.json")
+            with whole_file(self.run_folder / f"{TRAINING_DATA}.json") as temporary:
+                describe_training_data(self.datamodule).write(temporary)
             self.config.data.labels = list(self.datamodule.labels)
             self.config.run = str(self.run_folder)
             text = self.parser.dump(self.config, skip_none=False)
@@ -289,8 +326,12 @@ class TrainingCLI(LightningCLI):
         """Keep the loaded weights as safetensors too: they can be shared and read without trust."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         final = self.run_folder / "checkpoints" / "best.safetensors"
+        # In memory first: save_file makes a file that only its owner may read.
+        content = save(weights, metadata={"labels": "\n".join(self.model.labels)})
         with whole_file(final) as temporary:
-            save_file(weights, temporary, metadata={"labels": "\n".join(self.model.labels)})
+            temporary.write_bytes(content)
+        for logger in wandb_runs(self.trainer):
+            log_model(logger, self.run_folder)
 
     def _announce(self) -> None:
         if not self.trainer.is_global_zero:
@@ -310,19 +351,40 @@ class TrainingCLI(LightningCLI):
             # `last` is one of its own: ModelCheckpoint's save_last writes it only in epochs that are the best so far.
             # It comes second, so that it holds the newest state of `best`.
             kept: dict[str, Any] = {"dirpath": self.run_folder / "checkpoints", "save_on_train_epoch_end": True}
+            validated = self.config.trainer.check_val_every_n_epoch or 1  # the other epochs have no val/dsc
             callbacks += [
                 TrainingWatch(),
                 RandomState(),
                 LearningRateMonitor(),
-                ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", enable_version_counter=False, **kept),
+                GpuMemory(),
+                ModelCheckpoint(
+                    filename="best",
+                    monitor="val/dsc",
+                    mode="max",
+                    every_n_epochs=validated,
+                    enable_version_counter=False,
+                    **kept,
+                ),
                 ModelCheckpoint(filename="last", enable_version_counter=False, **kept),
             ]
+            if has_wandb(self.config.trainer.logger):
+                callbacks.append(WandbPanels())
         if self.command == "predict":
             callbacks.append(NiftiPredictions(self.run_folder / "predictions", force=self.config.force))
         return callbacks
 
 
-_RESULTS = ("config.yaml", "split.json", "checkpoints", "logs*", "metrics.csv", "predictions")
+_RESULTS = (
+    "config.yaml",
+    "split.json",
+    f"{TRAINING_DATA}.json",
+    "checkpoints",
+    "logs*",
+    "metrics.csv",
+    "predictions",
+    "wandb",
+    KEPT,
+)
 
 
 def _labels_of(data: SliceDataModule) -> list[str]:

@@ -10,7 +10,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nasoseg import labels as structure_names
+from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.dataset import Sample
+from nasoseg.data.training_data import TRAINING_DATA, TrainingData, describe_training_data
 from nasoseg.errors import NasosegError
 from nasoseg.heads import Head, channels, decide, expand_planes, structure_logits, structure_probabilities
 from nasoseg.losses import DiceFocalLoss, StagedLoss
@@ -63,6 +65,8 @@ class SegmentationTask(lightning.LightningModule):
         self.make_scheduler = lr_scheduler
         self.lr_interval = lr_interval
         self.test_scores: Scores | None = None
+        self.training_data: TrainingData | None = None
+        """How its images are made and what it was trained on; set by training and by ``nasoseg.load``."""
         self._overlap: OverlapMetrics | None = None
         self._auc: StreamingAUC | None = None
         self._surface: SurfaceMetrics | None = None
@@ -107,12 +111,18 @@ class SegmentationTask(lightning.LightningModule):
     def on_fit_start(self) -> None:
         """Check that the data are what the network was made for, before hours are spent."""
         data = getattr(self.trainer, "datamodule", None)
-        if data is None:
+        if not isinstance(data, SliceDataModule):
             return
         found = [("labels", list(data.labels), self.labels), ("in_channels", data.in_channels, self.in_channels)]
         for name, of_data, of_model in found:
             if of_data != of_model:
                 raise NasosegError(f"model.{name}: the model has {of_model}, the data give {of_data}: make them equal")
+        self.training_data = describe_training_data(data)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep with the weights, as plain data, what they were trained on."""
+        if self.training_data is not None:
+            checkpoint[TRAINING_DATA] = self.training_data.as_dict()
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew."""
@@ -126,14 +136,9 @@ class SegmentationTask(lightning.LightningModule):
         self._count(batch, logits, target)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the DSC of every structure, and their mean, which picks the checkpoint."""
+        """Log the DSC per volume."""
         assert self._overlap is not None
-        summary = self._overlap.compute().summary("volume")
-        dsc = summary.means["dsc"]
-        for name, value in zip(self.labels, dsc.tolist(), strict=True):
-            if value == value:  # a structure without a validation patient has no DSC
-                self.log(f"val/dsc/{name}", value, rank_zero_only=True)
-        self.log("val/dsc", dsc.nanmean().item(), prog_bar=True)
+        self._log_dsc(self._overlap.compute().summary("volume").means["dsc"])
 
     def on_test_epoch_start(self) -> None:
         """Begin to count anew."""
@@ -158,14 +163,17 @@ class SegmentationTask(lightning.LightningModule):
         self._surface.update(masks, target, spacing_mm=batch["spacing_mm"], **of)
 
     def on_test_epoch_end(self) -> None:
-        """Compute all metrics, keep them in ``test_scores`` and log their headline."""
+        """Compute all metrics, keep them in ``test_scores``; log their means, and DSC and AUC of every structure."""
         assert self._overlap is not None
         assert self._auc is not None
         assert self._surface is not None
         scores = merge_scores(self._overlap.compute(), self._auc.compute())
         self.test_scores = merge_scores(scores, self._surface.compute())
-        for metric, value in self.test_scores.summary("volume").overall.items():
+        summary = self.test_scores.summary("volume")
+        for metric, value in summary.overall.items():
             self.log(f"test/{metric}", value, rank_zero_only=True)
+        for metric in ("dsc", "auc"):
+            self._log_structures(f"test/{metric}", summary.means[metric])
 
     def predict_step(self, batch: Sample, batch_number: int) -> Sample:
         """Return the masks (b, k, h, w) of a batch with the patient and slice of each."""
@@ -188,6 +196,16 @@ class SegmentationTask(lightning.LightningModule):
             slices=batch["slice"],
         )
         return masks
+
+    def _log_dsc(self, dsc: Tensor) -> None:
+        """Log the validation DSC (k,) of every structure, and their mean, which picks the checkpoint."""
+        self._log_structures("val/dsc", dsc)
+        self.log("val/dsc", dsc.nanmean().item(), prog_bar=True)
+
+    def _log_structures(self, metric: str, values: Tensor) -> None:
+        for name, value in zip(self.labels, values.tolist(), strict=True):
+            if value == value:  # a structure without a patient has no value
+                self.log(f"{metric}/{name}", value, rank_zero_only=True)
 
     def _new_overlap(self, loader: Any) -> OverlapMetrics:
         return OverlapMetrics(loader.dataset.patients, self.labels).to(self.device)

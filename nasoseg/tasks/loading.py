@@ -9,6 +9,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from nasoseg.data.training_data import TRAINING_DATA, TrainingData, read_training_data, training_data_from
 from nasoseg.errors import NasosegError
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.checkpoints import load_checkpoint
@@ -36,10 +37,14 @@ def load(
     """
     path = Path(path)
     run = path if path.is_dir() else path.parent.parent
-    weights = _weights(path)
+    weights, described = _weights(path)
     if model is None:
         model = _build(run / "config.yaml", trust=trust)
     load_weights(model, weights, where=str(path))
+    if described is not None:
+        model.training_data = described
+    elif (run / f"{TRAINING_DATA}.json").is_file():
+        model.training_data = read_training_data(run / f"{TRAINING_DATA}.json")
     return model.eval()
 
 
@@ -59,7 +64,8 @@ def load_weights(model: lightning.LightningModule, weights: dict[str, Any], *, w
     model.load_state_dict(weights)
 
 
-def _weights(path: Path) -> dict[str, Any]:
+def _weights(path: Path) -> tuple[dict[str, Any], TrainingData | None]:
+    """Return the weights, and what a checkpoint says that they were trained on."""
     if path.is_dir():
         folder = path / "checkpoints"
         found = [folder / name for name in ("best.safetensors", "best.ckpt") if (folder / name).is_file()]
@@ -67,10 +73,14 @@ def _weights(path: Path) -> dict[str, Any]:
             raise NasosegError(f"{path}: no run folder: expected checkpoints/best.ckpt, which `nasoseg fit` writes")
         path = found[0]
     if path.suffix != ".safetensors":
-        state: dict[str, Any] = load_checkpoint(path)["state_dict"]
-        return state
+        checkpoint = load_checkpoint(path)
+        try:
+            plain = checkpoint.get(TRAINING_DATA)
+            return checkpoint["state_dict"], None if plain is None else training_data_from(plain)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise NasosegError(f"{path}: its {TRAINING_DATA} cannot be read ({error}): copy it again") from error
     try:
-        return load_file(path)
+        return load_file(path), None
     except (OSError, SafetensorError) as error:
         raise NasosegError(f"{path}: cannot be read as safetensors ({error}): copy it again") from error
 
@@ -92,10 +102,12 @@ def _build(path: Path, *, trust: bool) -> SegmentationTask:
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationTask, "model")
     try:
+        made = training_data_from({"windows_hu": windows, "context": data.get("context")}) if windows[0] else None
         parsed = parser.parse_object({"model": {"class_path": model["class_path"], "init_args": arguments}})
         built: SegmentationTask = parser.instantiate(parsed).model
     except Exception as error:  # whatever a class of the config raises
         raise NasosegError(f"{path}: the model cannot be built ({error}): pass model=...") from error
+    built.training_data = made  # of a run without a description; on what pixels it was trained is not known then
     return built
 
 

@@ -25,11 +25,13 @@ class EpochLines(Callback):
         self._began = 0.0
         self._images = 0
         self._rate = 0.0
+        self._validated = False
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Begin to count."""
         self._began = time.monotonic()
         self._images = 0
+        self._validated = False
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, *_: Any
@@ -39,11 +41,15 @@ class EpochLines(Callback):
         self._rate = self._images / (time.monotonic() - self._began)
         module.log("images/s", self._rate, on_step=False, on_epoch=True, batch_size=1, rank_zero_only=True)
 
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Note that the epoch has a validation of its own."""
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Print what the epoch reached; its validation has run by now."""
+        """Print what the epoch reached; its validation, if it has one, has run by now."""
         if not trainer.is_global_zero:
             return
-        shown = {"loss": "train/loss", "val dsc": "val/dsc"}
+        shown = {"loss": "train/loss"} | ({"val dsc": "val/dsc"} if self._validated else {})
         values = {name: trainer.callback_metrics.get(key) for name, key in shown.items()}
         numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in values.items() if value is not None)
         seconds = time.monotonic() - self._began

@@ -49,3 +49,14 @@ def run_here(*arguments: object) -> Ended:
 @pytest.fixture(scope="session")
 def nasoseg_command() -> Callable[..., Ended]:
     return run_here
+
+
+@pytest.fixture(scope="session")
+def trained(small_store, tmp_path_factory, nasoseg_command):
+    """A run folder made by the command line, and what it printed: one epoch of a small network on real slices."""
+    folder = tmp_path_factory.mktemp("trained")
+    arguments = ["--data.store", small_store.path, "--data.folds", 4, "--data.batch_size", 16]
+    arguments += ["--model.init_args.width", 4, "--trainer.max_epochs", 1, "--run", folder / "run"]
+    ended = nasoseg_command("fit", *arguments)
+    assert ended.code == 0, ended.err
+    return folder / "run", ended.out

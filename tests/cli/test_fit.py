@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,20 +33,12 @@ class Refiner(torch.nn.Module):
 """
 
 
-@pytest.fixture(scope="module")
-def trained(small_store, tmp_path_factory, nasoseg_command):
-    """A run folder made by the command line, and what it printed: one epoch of a small network on real slices."""
-    folder = tmp_path_factory.mktemp("trained")
-    arguments = ["--data.store", small_store.path, "--data.folds", 4, "--data.batch_size", 16]
-    arguments += ["--model.init_args.width", 4, "--trainer.max_epochs", 1, "--run", folder / "run"]
-    ended = nasoseg_command("fit", *arguments)
-    assert ended.code == 0, ended.err
-    return folder / "run", ended.out
+RUN_FILES = {"config.yaml", "split.json", "training_data.json", "checkpoints", "logs", "metrics.csv"}
 
 
 def test_fit_leaves_a_whole_run_folder(trained, small_store):
     run, printed = trained
-    assert {p.name for p in run.iterdir()} == {"config.yaml", "split.json", "checkpoints", "logs", "metrics.csv"}
+    assert {p.name for p in run.iterdir()} == RUN_FILES
     names = {p.name for p in (run / "checkpoints").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "best.safetensors"}
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -109,6 +102,41 @@ def test_loading_needs_the_run_folder_alone(trained):
     for name, tensor in from_folder.state_dict().items():
         assert torch.equal(tensor, from_checkpoint.state_dict()[name])
     assert not from_folder.training
+    assert from_folder.training_data == from_checkpoint.training_data
+    assert from_folder.training_data.patients == 8
+    assert from_folder.training_data.windows_hu == ((-160.0, 240.0),)
+
+
+def test_a_run_without_a_description_still_says_how_images_are_made(trained, tmp_path):
+    run, _ = trained
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("config.yaml", "checkpoints/best.safetensors"):
+        shutil.copy(run / name, tmp_path / name)
+    found = nasoseg.load(tmp_path).training_data
+    assert (found.windows_hu, found.context, found.patients, found.pixel_mm) == (((-160.0, 240.0),), 0, 0, None)
+    (tmp_path / "training_data.json").write_text("{}")
+    with pytest.raises(nasoseg.NasosegError, match=r"training_data\.json: cannot be read"):
+        nasoseg.load(tmp_path)
+
+
+def test_epochs_without_validation_neither_pick_a_checkpoint_nor_show_its_number(tiny, nasoseg_command, tmp_path):
+    ended = nasoseg_command(
+        "fit",
+        "--config",
+        tiny,
+        "--trainer.max_epochs",
+        3,
+        "--trainer.check_val_every_n_epoch",
+        2,
+        "--test_at_end",
+        False,
+    )
+    assert ended.code == 0, ended.err
+    first, second, third = (line for line in ended.out.splitlines() if line.startswith("epoch"))
+    assert "val dsc" in second
+    assert "val dsc" not in first + third
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == 1
 
 
 def test_a_run_is_not_overwritten_unasked(trained, nasoseg_command):

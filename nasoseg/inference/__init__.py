@@ -1,0 +1,7 @@
+from nasoseg.inference.cleaning import Cleaning
+from nasoseg.inference.exported import load_exported
+from nasoseg.inference.segment import segment
+from nasoseg.inference.segmentation import Segmentation
+from nasoseg.inference.study import Study, read_study
+
+__all__ = ["Cleaning", "Segmentation", "Study", "load_exported", "read_study", "segment"]
