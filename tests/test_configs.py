@@ -12,8 +12,11 @@ from nasoseg.cli import main
 from nasoseg.cli.training import TrainingCLI, quieten
 
 ROOT = Path(__file__).parent.parent
+NO_METHOD = {"wandb.yaml"}  # goes beside a method's: tests/cli/test_wandb.py
 SHIPPED = sorted(
-    path.name.removesuffix(".yaml") for path in files("nasoseg.configs").iterdir() if path.name.endswith("yaml")
+    path.name.removesuffix(".yaml")
+    for path in files("nasoseg.configs").iterdir()
+    if path.name.endswith("yaml") and path.name not in NO_METHOD
 )
 METHODS_FOLDER = ROOT / "benchmarks" / "accuracy" / "methods"
 METHODS = sorted(path for path in METHODS_FOLDER.glob("*.yaml") if path.stem != "nnunet")  # a program of its own

@@ -1,0 +1,3 @@
+from nasoseg.export.export import FORMATS, SUFFIX_OF, Format, check_place, export_model
+
+__all__ = ["FORMATS", "SUFFIX_OF", "Format", "check_place", "export_model"]
