@@ -432,6 +432,7 @@ def quieten() -> None:
         "The number of training batches",
         "Checkpoint directory .* exists",
         "The `srun` command",
+        "It is recommended to use `self.log",  # on several processes, of values that the metric has joined already
     ):
         warnings.filterwarnings("ignore", f".*{text}")
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls what 4.49 deprecated

@@ -35,8 +35,10 @@ class ExportedModel(Model):
 
         Raises:
             MemoryError: If memory does not suffice for so many slices.
-            NasosegError: If the model does not take such images.
+            NasosegError: If the images have other channels, or the runtime fails.
         """
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise NasosegError(f"{self.path}: found images {images.shape}, expected (b, {self.in_channels}, h, w)")
         try:
             of_structures = self.structure_probabilities(images)
         except Exception as error:  # the runtimes raise RuntimeError and types of their own
@@ -117,23 +119,33 @@ class OpenVinoModel(ExportedModel):
                 f"--device: found {device!r}, OpenVINO has {', '.join(core.available_devices)} here: expected auto or"
                 " one of these"
             )
-        # Left to itself, OpenVINO computes in bfloat16 on processors that have it.
-        settings = {"INFERENCE_PRECISION_HINT": "f32"}
-        if self.device == "CPU":
-            settings["INFERENCE_NUM_THREADS"] = str(_threads())
         try:
-            model = core.read_model(content, openvino.Tensor(np.frombuffer(weights, np.uint8)))
-            self._compiled = core.compile_model(model, self.device, settings)
+            self._model = core.read_model(content, openvino.Tensor(np.frombuffer(weights, np.uint8)))
         except Exception as error:
             raise NasosegError(
                 f"{path}: OpenVINO {openvino.__version__} does not take it ({_first_line(error)}): update it with"
                 " pip install -U openvino"
             ) from error
-        self._take(path, str(model.get_rt_info([DESCRIPTION]).astype(str)))
+        self._core = core
+        self._compiled: Any = None
+        self._shape: tuple[int, ...] = ()
+        self._take(path, str(self._model.get_rt_info([DESCRIPTION]).astype(str)))
 
     def structure_probabilities(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Map images (b, c, h, w) to probabilities (b, k, h, w) of the structures alone."""
+        if images.shape != self._shape:
+            self._compile(images.shape)
         return np.asarray(self._compiled(images)[0])
+
+    def _compile(self, shape: tuple[int, ...]) -> None:
+        """Compile for images of one shape: a tenth of a second, and 15 % faster than for any shape."""
+        self._compiled, self._shape = None, ()
+        # Left to itself, OpenVINO computes in bfloat16 on processors that have it.
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        if self.device == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = str(_threads())
+        self._model.reshape(list(shape))
+        self._compiled, self._shape = self._core.compile_model(self._model, self.device, settings), shape
 
 
 def load_exported(path: str | os.PathLike[str], *, device: str = "auto") -> ExportedModel:

@@ -185,7 +185,7 @@ class WandbRun(Logger):
         try:
             run.finish(exit_code=exit_code)
             if run.offline:
-                wandb_module().termlog(f"upload it with: WANDB_RESUME=allow wandb sync {self.folder or Path()}/wandb")
+                wandb_module().termlog(f"upload it with: wandb sync {(self.folder or Path()) / 'wandb'}")
         except Exception as error:  # as above
             self._give_up("could not end", error)
 

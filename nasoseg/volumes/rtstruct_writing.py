@@ -59,7 +59,7 @@ def write_rtstruct(
     labels, frame, remarks = begun.labels, begun.frame, begun.remarks
     with tolerant():
         dataset = _structure_set(
-            ct, label, description, frame, [description, label, *(roi.name for roi in labels.values())]
+            ct, label, description, frame, [description, label, *(roi.name for roi in labels.values()), *labels]
         )
         dataset.StructureSetROISequence = []
         dataset.ROIContourSequence = []

@@ -14,14 +14,16 @@ import nasoseg
 from nasoseg.errors import NasosegError
 from nasoseg.export import FORMATS, SUFFIX_OF, export_model
 from nasoseg.inference import load_exported
+from nasoseg.models import UNet
 
 ODD = (slice(None), slice(None), slice(3, 100), slice(5, 88))  # of rows and columns
 
 
 @pytest.fixture(scope="module")
 def two_stage(make_task, lively, tmp_path_factory):
-    """The paper's network, small, in all three formats."""
-    task = lively[1](make_task(nasoseg.TwoStageUNet, width=2))
+    """The paper's network, small and shallow, in all three formats."""
+    stages = {"stage1": UNet(2, 3, depth=3, width=2), "stage2": UNet(5, 3, depth=2, width=2)}
+    task = lively[1](make_task(nasoseg.TwoStageUNet, width=2, **stages))
     folder = tmp_path_factory.mktemp("exported")
     paths = {kind: folder / f"model{SUFFIX_OF[kind]}" for kind in FORMATS}
     for kind, path in paths.items():

@@ -124,27 +124,36 @@ def test_a_device_that_is_missing(exported):
 
 @pytest.mark.parametrize("suffix", KINDS)
 def test_images_of_other_channels(exported, suffix):
-    with pytest.raises(NasosegError, match=r"failed on images \(1, 2, 8, 8\)"):
+    with pytest.raises(NasosegError, match=r"found images \(1, 2, 8, 8\), expected \(b, 3, h, w\)"):
         load_exported(exported[1] / f"model{suffix}")(np.zeros((1, 2, 8, 8), np.float32))
+
+
+class Failing(ExportedModel):
+    """A model whose runtime fails with more than three slices."""
+
+    def __init__(self, model: ExportedModel, words: str) -> None:
+        self._take(model.path, model.description.to_json())
+        self.model, self.words, self.seen = model, words, []
+
+    def structure_probabilities(self, images):
+        self.seen.append(len(images))
+        if len(images) > 3:
+            raise RuntimeError(self.words)
+        return self.model.structure_probabilities(images)
 
 
 def test_out_of_memory_halves_the_batch(exported, small_store):
     whole = load_exported(exported[1] / "model.onnx")
-    seen = []
-
-    class Small(ExportedModel):
-        def __init__(self):
-            self._take(whole.path, whole.description.to_json())
-
-        def structure_probabilities(self, images):
-            seen.append(len(images))
-            if len(images) > 3:
-                raise RuntimeError("Non-zero status code: Failed to allocate memory for requested buffer")
-            return whole.structure_probabilities(images)
-
-    found = nasoseg.segment(Small(), scan(small_store), batch_size=8)
+    small = Failing(whole, "Non-zero status code: Failed to allocate memory for requested buffer")
+    found = nasoseg.segment(small, scan(small_store), batch_size=8)
     np.testing.assert_array_equal(found.masks.planes, nasoseg.segment(whole, scan(small_store)).masks.planes)
-    assert seen == [8, 4, 2, 2, 2, 2]
+    assert small.seen == [8, 4, 2, 2, 2, 2]
+
+
+def test_a_runtime_that_fails_names_the_file_and_the_images(exported, small_store):
+    whole = load_exported(exported[1] / "model.onnx")
+    with pytest.raises(NasosegError, match=r"model\.onnx: failed on images \(8, 3, 128, 128\) \(Node 7 is wrong\)"):
+        nasoseg.segment(Failing(whole, "Node 7 is wrong\nat line 3"), scan(small_store), batch_size=8)
 
 
 def test_models_of_both_runtimes_are_averaged(exported):

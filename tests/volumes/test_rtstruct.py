@@ -322,6 +322,13 @@ def test_names_types_colours_and_references(ct, tmp_path):
     assert {dataset.SOPInstanceUID, dataset.SeriesInstanceUID}.isdisjoint({*images, ct.series_instance_uid})
 
 
+def test_a_structures_own_name_keeps_its_letters_beside_a_plain_roi_name(ct, tmp_path):
+    name = "\u5589"  # larynx
+    dataset, _ = written(tmp_path, ct, {name: expected((2, -3.5, 3.5))}, rois={name: Roi("Larynx", 1)})
+    (roi,) = dataset.StructureSetROISequence
+    assert (roi.ROIName, roi.ROIDescription) == ("Larynx", name)
+
+
 def test_every_contour_has_its_image_and_three_points(ct, tmp_path):
     noise = np.random.default_rng(1).random(GEOMETRY.shape) < 0.3
     dataset, _ = written(tmp_path, ct, {"Noise": noise})
