@@ -199,12 +199,13 @@ def test_interrupted_and_resumed_is_one_run_and_no_process_stays(small_store, tm
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
     while not (run / "checkpoints" / "last.ckpt").is_file() and process.poll() is None:
         time.sleep(0.05)
     assert services_of(process.pid) or not Path("/proc").is_dir()
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait() == 130
+    assert process.wait(120) == 130
     assert not services_of(process.pid)
     begun = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] + 1
     ended = nasoseg_command(*fit, "--trainer.max_epochs", begun + 1, "--ckpt_path", "last")
