@@ -33,7 +33,7 @@ TINY_MASK_RCNN = [
     "5",
 ]
 TINY_MASK_RCNN += ["--model.init_args.backbone", "small_backbone.small_backbone"]
-TINY_MASK_RCNN += ["--model.init_args.backbone.init_args.in_channels", "3"]
+TINY_MASK_RCNN += ["--model.init_args.backbone.init_args.in_channels", "7"]
 SMALL = {  # the methods that can be made small enough to run end to end
     "unet": NARROW,
     "two_stage": NARROW,
@@ -65,6 +65,7 @@ def test_shipped_config(name, small_store, tmp_path):
 @pytest.mark.parametrize("method", SMALL)
 def test_method_of_the_comparison(method, small_store, tmp_path):
     config = [*SHARED, "--config", str(METHODS_FOLDER / f"{method}.yaml"), *SMALL[method]]
+    config += ["--trainer.check_val_every_n_epoch", "1"]
     run_end_to_end(config, small_store.path, tmp_path / "run")
 
 

@@ -200,6 +200,7 @@ class TrainingCLI(LightningCLI):
 
     def fit(self) -> None:
         """Train, keep the best checkpoint by validation DSC, and test it."""
+        self._check_validated()
         resume = self._checkpoint(self.config.ckpt_path) if self.config.ckpt_path else None
         self._claim_run_folder(resuming=resume is not None)
         self.datamodule.prepare_data()
@@ -287,6 +288,14 @@ class TrainingCLI(LightningCLI):
     def _default_run(self) -> str:
         method = self.config.model.class_path.rpartition(".")[2].lower()
         return f"runs/{method}/fold{self.config.data.fold}"
+
+    def _check_validated(self) -> None:
+        every, epochs = self.config.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
+        if 0 < epochs < every and not self.config.trainer.fast_dev_run:
+            raise NasosegError(
+                f"trainer.check_val_every_n_epoch: found {every} with max_epochs {epochs}: no epoch would be validated,"
+                " and so none picked as the best: expected at most max_epochs"
+            )
 
     def _claim_run_folder(self, *, resuming: bool) -> None:
         if not self.trainer.is_global_zero:  # begun by the first process, which has claimed it

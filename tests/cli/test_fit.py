@@ -137,6 +137,12 @@ def test_epochs_without_validation_neither_pick_a_checkpoint_nor_show_its_number
     assert "val dsc" not in first + third
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["epoch"] == 1
+    never = nasoseg_command(
+        "fit", "--config", tiny, "--trainer.check_val_every_n_epoch", 2, "--run", tmp_path / "never"
+    )
+    assert never.code == 1
+    assert "found 2 with max_epochs 1: no epoch would be validated" in never.err
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_run_is_not_overwritten_unasked(trained, nasoseg_command):
