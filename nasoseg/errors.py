@@ -1,7 +1,9 @@
 """The one exception that users meet, and nearest-name hints for it."""
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class NasosegError(Exception):
@@ -9,6 +11,21 @@ class NasosegError(Exception):
 
     The command line prints its message alone and exits with code 1.
     """
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Word what the disk raises while the block writes ``path``.
+
+    Raises:
+        NasosegError: Instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise NasosegError(
+            f"{path}: could not be written ({error.strerror or error}): free disk space or choose another folder"
+        ) from error
 
 
 def nearest(name: str, valid: Iterable[str], *, most: int = 3) -> str:

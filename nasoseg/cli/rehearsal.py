@@ -17,7 +17,8 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasoseg.cli.configs import config_argument
-from nasoseg.cli.training import TrainingCLI, quieten, word_error
+from nasoseg.cli.run_errors import word_error
+from nasoseg.cli.training import TrainingCLI, quieten
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nasoseg.errors import NasosegError
+from nasoseg.errors import NasosegError, writing
 
 if TYPE_CHECKING:  # torch loads slowly, and the dispatcher imports every command
     from nasoseg.inference.segmentation import Segmentation
@@ -176,7 +176,7 @@ def _write(found: "Segmentation", formats: list[str], arguments: argparse.Namesp
         write = found.to_seg if formats == ["seg"] else found.to_rtstruct
         return write(output, label=arguments.label)
     remarks: list[str] = []
-    try:
+    with writing(output):
         output.mkdir(exist_ok=True)
         with whole_folder(output / found.study.name) as folder:
             if "rtstruct" in formats:
@@ -185,10 +185,6 @@ def _write(found: "Segmentation", formats: list[str], arguments: argparse.Namesp
                 remarks += found.to_seg(folder / "seg.dcm", label=arguments.label)
             if "nifti" in formats:
                 found.to_nifti(folder)
-    except OSError as error:
-        raise NasosegError(
-            f"{output}: could not be written ({error.strerror or error}): free disk space or choose another folder"
-        ) from error
     return list(dict.fromkeys(remarks))
 
 

@@ -2,13 +2,12 @@
 
 import logging
 import os
-import re
 import shutil
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning
 import torch
@@ -18,16 +17,18 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import save
 
-import nasoseg
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
+from nasoseg.cli.run_errors import one_screen, own_error, word_error
+from nasoseg.cli.training_parser import HintingParser
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
-from nasoseg.errors import NasosegError, nearest
+from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.checkpoints import AtomicCheckpointIO, RandomState, load_checkpoint
 from nasoseg.tasks.gpu_memory import GpuMemory
 from nasoseg.tasks.loading import load_weights
+from nasoseg.tasks.memory import is_out_of_memory
 from nasoseg.tasks.predictions import NiftiPredictions
 from nasoseg.tasks.progress import EpochLines, LiveBar
 from nasoseg.tasks.results import print_scores, result_context, write_metrics
@@ -54,7 +55,7 @@ def run_training(command: str, arguments: Sequence[str]) -> int:
         getattr(cli, command)()
         code = 0
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise NasosegError(word_error(error)) from error
     except SystemExit:
@@ -65,38 +66,6 @@ def run_training(command: str, arguments: Sequence[str]) -> int:
         for logger in wandb_runs(cli.trainer):
             logger.finish(exit_code=code)
     return code
-
-
-class _Parser(LightningArgumentParser):
-    """Word a wrong key with the nearest valid ones."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if (ours := _ours(ex)) is not None:
-            raise ours
-        text = " ".join(message.split())
-        raise NasosegError(f"{text[:900]}{self._hint(text)}\nSee `nasoseg fit --help`, or --print_config.")
-
-    def _hint(self, text: str) -> str:
-        if match := re.search(r"key='class_path', val='nasoseg\.([\w.]+)'", text):
-            return f"\n{match[1]!r}: {nearest(match[1], nasoseg.__all__)}"
-        match = re.search(r"(?:[Kk]ey|[Oo]ption) '([^']+)'|[Uu]nrecognized arguments: --([\w.]+)", text)
-        if match is None:
-            return ""
-        key = next(group for group in match.groups() if group)
-        keys = _keys(self)
-        if "." not in key:  # a key of a config file is named without what it lies in
-            keys = [whole.rpartition(".")[2] for whole in keys]
-        return f"\n{key!r}: {nearest(key, dict.fromkeys(keys))}"
-
-
-def _keys(parser: LightningArgumentParser) -> list[str]:
-    """List the keys a config may have, those of the shipped models' arguments included."""
-    from nasoseg.tasks.two_stage import TwoStageUNet
-
-    keys = [action.dest for action in parser._actions if action.dest not in ("help", "print_config")]
-    inner = LightningArgumentParser()
-    inner.add_class_arguments(TwoStageUNet, "model.init_args")
-    return keys + [action.dest for action in inner._actions if action.dest.startswith("model.")]
 
 
 class TrainingCLI(LightningCLI):
@@ -120,7 +89,7 @@ class TrainingCLI(LightningCLI):
                 "enable_model_summary": False,  # one line says it
             },
             seed_everything_default=0,
-            parser_class=_Parser,
+            parser_class=HintingParser,
             parser_kwargs={
                 "prog": f"nasoseg {command}",
                 "description": f"example:\n  {EXAMPLES[command]}",
@@ -177,7 +146,7 @@ class TrainingCLI(LightningCLI):
         except NasosegError:
             raise
         except Exception as error:  # whatever a class of the config raises, wrapped by the parser or not
-            raise _ours(error) or NasosegError(f"config: {_one_screen(error)}") from error
+            raise own_error(error) or NasosegError(f"config: {one_screen(error)}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """Build the trainer with the run folder's logs, and with atomic checkpoints unless others are configured."""
@@ -402,34 +371,6 @@ def _labels_of(data: SliceDataModule) -> list[str]:
 
 def _channels_of(data: SliceDataModule) -> int:
     return data.in_channels
-
-
-def _ours(error: BaseException | None) -> NasosegError | None:
-    """Find our own error among the causes of one that a library raised."""
-    while error is not None and not isinstance(error, NasosegError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def word_error(error: BaseException) -> str:
-    """Word whatever a run raised on one screen: our own message, or the library's with its type."""
-    if (ours := _ours(error)) is not None:
-        return str(ours)
-    if _is_memory(error):
-        return (
-            f"out of memory ({_one_screen(error)[:200]}): pass a smaller data.batch_size or augmentation crop, fewer"
-            " data.workers, or --trainer.precision bf16-mixed"
-        )
-    return f"{type(error).__name__}: {_one_screen(error)}"
-
-
-def _is_memory(error: BaseException) -> bool:
-    # On the CPU torch raises a plain RuntimeError that names its allocator.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _one_screen(error: BaseException) -> str:
-    return " ".join(str(error).split())[:900] or type(error).__name__
 
 
 def quieten() -> None:

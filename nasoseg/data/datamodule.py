@@ -25,7 +25,8 @@ from nasoseg.data.dataset import (
 from nasoseg.data.embedded import SAMPLE, embedded_store, open_store
 from nasoseg.data.splits import Split, make_split
 from nasoseg.data.store import Store
-from nasoseg.data.transforms import Augmentation, WindowHU
+from nasoseg.data.transforms import Augmentation
+from nasoseg.data.windows import WindowHU
 from nasoseg.errors import NasosegError
 
 Part = Literal["train", "validation", "test"]

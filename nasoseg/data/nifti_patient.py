@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nasoseg.data.convert import Conversion, to_patient
 from nasoseg.data.store import Patient
-from nasoseg.data.studies import Contour, Study
+from nasoseg.data.studies import Contour, Study, check_values
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.nifti import read_ct, read_label_map
 from nasoseg.volumes.volume import Geometry, Volume
@@ -67,24 +67,9 @@ def _read_on_grid(contour: Contour, study: Study, ct: Geometry) -> Volume:
         labels = Volume(labels.array, ct)  # so that rounding cannot turn an oblique mask another way than its CT
     array = labels.axial().array
     if study.known_values:
-        _check_values(array, contour, study)
+        no_part = "a store says of whole structures whether they are annotated, not of voxels"
+        check_values(array, contour.path, study, no_part=no_part, or_else="or correct the file")
     return Volume(array, ct.axial())
-
-
-def _check_values(array: npt.NDArray[Any], contour: Contour, study: Study) -> None:
-    values = np.unique(array)
-    if study.ignore is not None and study.ignore in values:
-        raise NasosegError(
-            f"{contour.path}: {np.count_nonzero(array == study.ignore)} voxels carry the label 'ignore'"
-            f" ({study.ignore}), expected none: a store says of whole structures whether they are annotated, not of"
-            " voxels: relabel them, or leave the case out"
-        )
-    unknown = [int(v) for v in values if v not in study.known_values]
-    if unknown:
-        raise NasosegError(
-            f"{contour.path}: found the values {unknown[:5]}, expected those of dataset.json"
-            f" {list(study.known_values)[:20]}: add them there, or correct the file"
-        )
 
 
 def _inside(array: npt.NDArray[Any], contour: Contour, absent: frozenset[str]) -> npt.NDArray[np.bool_]:

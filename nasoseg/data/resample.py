@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # half a second, once a process, and most stores are not resa
     from scipy import sparse
 
 AIR_HU = -1024
+"""What lies outside the scan."""
+
 _INTEGER = 1e-4  # pixels; affines are float32 in NIfTI, 1e-7 of a side of 512
 
 

@@ -181,6 +181,11 @@ class Store:
         """Names of the structures, in the order of their bits."""
         return [structure.name for structure in self.structures]
 
+    @property
+    def short_sha256(self) -> str:
+        """The beginning of ``content_sha256`` that results and figures carry."""
+        return self.content_sha256[:12]
+
     def geometry(self, key: str) -> Geometry:
         """Return the stored grid of one patient: axes (slice, row, column)."""
         attributes = self._attributes[key]

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from nasoseg.errors import NasosegError, nearest
 from nasoseg.volumes.header import EXTENSIONS, split_name
 
@@ -60,6 +63,33 @@ class Study:
     known_values: tuple[int, ...] = ()
     ignore: int | None = None
     fault: str = ""
+
+
+def check_values(array: npt.NDArray[Any], path: Path, study: Study, *, no_part: str, or_else: str) -> None:
+    """Check that a label map holds no voxel to be ignored, and no value that nobody explained.
+
+    Args:
+        array: The label map.
+        path: Its file.
+        study: Whose values are known.
+        no_part: Why a part of a structure cannot be ignored, for the error.
+        or_else: What else than adding the values to dataset.json may help, for the error.
+
+    Raises:
+        NasosegError: If it does.
+    """
+    found = np.unique(array)
+    if study.ignore is not None and study.ignore in found:
+        raise NasosegError(
+            f"{path}: {np.count_nonzero(array == study.ignore)} voxels carry the label 'ignore' ({study.ignore}),"
+            f" expected none: {no_part}: relabel them, or leave the case out"
+        )
+    unknown = [int(value) for value in found if value not in study.known_values]
+    if unknown:
+        raise NasosegError(
+            f"{path}: found the values {unknown[:5]}, expected those of dataset.json {list(study.known_values)[:20]}:"
+            f" add them there, {or_else}"
+        )
 
 
 @dataclass

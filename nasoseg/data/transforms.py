@@ -11,10 +11,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network fo
 import albumentations as A
 from scipy.ndimage import distance_transform_edt
 
-from nasoseg.data.windows import WindowHU as WindowHU
-
-AIR_HU = -1024
-"""What lies outside the scan."""
+from nasoseg.data.resample import AIR_HU
 
 LARGEST_MARGIN_PX = 8
 """How much around a structure a cut-away slice still shows, at most."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasoseg.data.studies import Contour, Study
+from nasoseg.data.studies import Contour, Study, check_values
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.nifti import read_label_map
 from nasoseg.volumes.volume import Geometry, Volume
@@ -74,7 +74,9 @@ def read_masks(
             reference = reference or (volume.geometry, contour.path)
             path, array = contour.path, _axial(volume, contour.path, *reference)
             if study.known_values:
-                _check_values(array, path, study)
+                no_part = "whole structures are measured, not parts of them"
+                or_else = "name the right file with --dataset-json, or correct the label map"
+                check_values(array, path, study, no_part=no_part, or_else=or_else)
         mask = np.isin(array, contour.values) if contour.values else array != 0
         packed[i] = np.packbits(mask, axis=-1)
     return PackedMasks(list(contours), packed, reference)
@@ -91,18 +93,3 @@ def _axial(volume: Volume, path: Path, grid: Geometry, grid_path: Path) -> npt.N
             f" {wanted.worded()} (slices, rows, columns): resample the prediction onto the grid of the truth"
         )
     return axial.array
-
-
-def _check_values(array: npt.NDArray[Any], path: Path, study: Study) -> None:
-    found = np.unique(array)
-    if study.ignore is not None and study.ignore in found:
-        raise NasosegError(
-            f"{path}: {np.count_nonzero(array == study.ignore)} voxels carry the label 'ignore' ({study.ignore}),"
-            " expected none: whole structures are measured, not parts of them: relabel them, or leave the case out"
-        )
-    unknown = [int(value) for value in found if value not in study.known_values]
-    if unknown:
-        raise NasosegError(
-            f"{path}: found the values {unknown[:5]}, expected those of dataset.json {list(study.known_values)[:20]}:"
-            " add them there, name the right file with --dataset-json, or correct the label map"
-        )

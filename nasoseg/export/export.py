@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save
 
-from nasoseg.errors import NasosegError, nearest
+from nasoseg.errors import NasosegError, nearest, writing
 from nasoseg.export.formats import Write, write_onnx, write_openvino, write_torchscript
 from nasoseg.export.program import StructureProbabilities, quiet, traced_program
 from nasoseg.files import whole_file
@@ -64,20 +64,15 @@ def export_model(
     with _on_cpu(task) as network:
         description = _description(task)
         program = traced_program(network)
-        try:
-            with _whole_files(path) as temporary:
-                _WRITERS[kind](temporary, network, program, description.to_json())
-                difference = _difference(network, _runner(temporary, kind))
-                if not difference <= TOLERANCE:
-                    raise NasosegError(
-                        f"{path}: its probabilities differ from PyTorch's by {difference:.2g}, expected at most"
-                        f" {TOLERANCE:g}: some part of the network depends on more than was traced, such as Python code"
-                        " that branches on the size of the image; nothing was written"
-                    )
-        except OSError as error:
-            raise NasosegError(
-                f"{path}: could not be written ({error.strerror or error}): free disk space or choose another folder"
-            ) from error
+        with writing(path), _whole_files(path) as temporary:
+            _WRITERS[kind](temporary, network, program, description.to_json())
+            difference = _difference(network, _runner(temporary, kind))
+            if not difference <= TOLERANCE:
+                raise NasosegError(
+                    f"{path}: its probabilities differ from PyTorch's by {difference:.2g}, expected at most"
+                    f" {TOLERANCE:g}: some part of the network depends on more than was traced, such as Python code"
+                    " that branches on the size of the image; nothing was written"
+                )
     return difference
 
 

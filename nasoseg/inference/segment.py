@@ -3,7 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from nasoseg.data.training_data import TrainingData
 from nasoseg.errors import NasosegError
@@ -77,7 +80,8 @@ def segment_study(
     """Segment a scan that has been read; see ``segment``."""
     if batch_size is not None and batch_size < 1:
         raise NasosegError(f"batch_size: found {batch_size}, expected 1 or more slices")
-    images = ScanInput(study.volume, ensemble.training)
+    axial = study.volume.axial()
+    images = ScanInput(axial, ensemble.training)
     masks = OntoScan(images.grid, images.axial, structures=len(ensemble.labels), head=ensemble.head)
     plane = images.grid.shape[1] * images.grid.shape[2]
     size = batch_size or max(1, ensemble.models[0].pixels_at_once // plane)
@@ -108,14 +112,15 @@ def segment_study(
         )
     remarks += clean(masks.planes, ensemble.labels, cleaning or Cleaning())
     result = Segmentation(study, masks.planes, ensemble.labels, remarks=remarks)
-    at_ends = {name: _at_end(result, name) for name in ensemble.labels}
+    at_ends = _at_ends(masks.planes, ensemble.labels)
     result.warnings = (
-        *scan_warnings(study.volume.axial(), ensemble.training),
+        *scan_warnings(axial, ensemble.training),
         *structure_warnings(result.volumes_ml, ensemble.training, at_ends=at_ends),
     )
     return result
 
 
-def _at_end(result: Segmentation, name: str) -> bool:
-    planes = result.masks.axial(name)
-    return bool(planes[0].any() or planes[-1].any())
+def _at_ends(planes: npt.NDArray[Any], names: Sequence[str]) -> dict[str, bool]:
+    """Tell of every structure whether it is on the first or the last slice."""
+    on_ends = int(np.bitwise_or.reduce(planes[[0, -1]], axis=None))
+    return {name: bool(on_ends >> bit & 1) for bit, name in enumerate(names)}

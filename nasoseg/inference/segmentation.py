@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nasoseg.errors import NasosegError, nearest
+from nasoseg.errors import NasosegError, nearest, writing
 from nasoseg.inference.study import Study
 from nasoseg.safe_names import safe_file_name
 from nasoseg.volumes.dicom_seg import write_seg
@@ -81,7 +82,7 @@ class Segmentation:
         self.warnings = tuple(warnings)
         self.remarks = tuple(remarks)
 
-    @property
+    @cached_property
     def volumes_ml(self) -> dict[str, float]:
         """Volume of every structure; 0 where nothing was found."""
         voxel_ml = abs(float(np.linalg.det(self.study.volume.geometry.affine_lps[:3, :3]))) / 1000
@@ -134,17 +135,13 @@ class Segmentation:
         shape = (grid.shape[order[0]], grid.shape[order[1]], grid.shape[order[2]])
         turned = Geometry(shape, grid.affine_lps[:, [*order, 3]])
         written: dict[str, Path] = {}
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for number, name in enumerate(self.labels):
                 stem = safe_file_name(name)
                 stem = stem if stem.casefold() not in written else f"{stem}_{number}"
                 written[stem.casefold()] = folder / f"{stem}.nii.gz"
                 write_volume(written[stem.casefold()], self.masks[name].transpose(order), turned)
-        except OSError as error:
-            raise NasosegError(
-                f"{folder}: could not be written ({error.strerror or error}): free disk space or choose another folder"
-            ) from error
         return list(written.values())
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nasoseg.data.training_data import TrainingData
-from nasoseg.errors import NasosegError
+from nasoseg.errors import NasosegError, writing
 from nasoseg.files import whole_file
 from nasoseg.inference.segmentation import Segmentation
 
@@ -46,15 +46,10 @@ def write_summary(path: Path, found: Segmentation) -> None:
     for warning in found.warnings:
         if warning not in taken:
             rows.append(dict(zip(COLUMNS, (found.study.name, "", "", warning), strict=True)))
-    try:
-        with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise NasosegError(
-            f"{path}: could not be written ({error.strerror or error}): free disk space or choose another folder"
-        ) from error
+    with writing(path), whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

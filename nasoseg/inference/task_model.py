@@ -8,6 +8,7 @@ from torch import Tensor
 from nasoseg.heads import probabilities
 from nasoseg.inference.model import Model
 from nasoseg.tasks.base import SegmentationTask
+from nasoseg.tasks.memory import is_out_of_memory
 
 
 class TaskModel(Model):
@@ -33,9 +34,8 @@ class TaskModel(Model):
         try:
             logits = self.task(torch.from_numpy(images).to(self.task.device))
             return probabilities(logits.float(), self.head)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            # On the CPU torch raises a plain RuntimeError that names its allocator.
-            if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+        except RuntimeError as error:  # OutOfMemoryError is one
+            if not is_out_of_memory(error):
                 raise
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

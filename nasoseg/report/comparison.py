@@ -141,9 +141,9 @@ class _Files:
 
 def _check_store(store: Store, table: pd.DataFrame) -> None:
     found = {name for name in table["store"] if name != UNKNOWN}
-    if found and found != {store.content_sha256[:12]}:
+    if found and found != {store.short_sha256}:
         raise NasosegError(
-            f"{store.path}: is the store {store.content_sha256[:12]}, the results are of"
+            f"{store.path}: is the store {store.short_sha256}, the results are of"
             f" {', '.join(sorted(found))}: name the store that the runs were trained on"
         )
 

@@ -262,4 +262,4 @@ def _caption(store: Store, picks: Sequence[Pick], rows: Sequence[ShownPatient], 
     gone = [f"{row.key}: {', '.join(row.not_annotated)}" for row in rows if row.not_annotated]
     if gone:
         text += f" Not annotated, and therefore not drawn for any method: {'; '.join(gone)}."
-    return f"{text} Store {store.content_sha256[:12]}."
+    return f"{text} Store {store.short_sha256}."

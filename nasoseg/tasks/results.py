@@ -32,7 +32,7 @@ def result_context(store: Store, split: Split, *, method: str, fold: int) -> dic
         "method": method,
         "protocol": split.protocol,
         "fold": fold,
-        "store": store.content_sha256[:12],
+        "store": store.short_sha256,
         "split": split.sha256[:12],
     }
 

@@ -56,7 +56,7 @@ def log_store(logger: WandbRun, store: Store) -> None:
     def log(run: Any) -> None:
         about = {"sha256": store.content_sha256, "patients": len(store.keys), "structures": list(store.names)}
         text = json.dumps(about, indent=1) + "\n"
-        artifact = wandb_module().Artifact(f"store-{store.content_sha256[:12]}", type="dataset", metadata=about)
+        artifact = wandb_module().Artifact(f"store-{store.short_sha256}", type="dataset", metadata=about)
         path = _prepared(logger.folder or Path(), "store.json", text)
         artifact.add_file(str(path), name="store.json", policy="immutable", skip_cache=True)
         # An offline run cannot name what it uses, only what it logs.

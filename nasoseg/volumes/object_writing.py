@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.uid import generate_uid
 
-from nasoseg.errors import NasosegError
+from nasoseg.errors import NasosegError, writing
 from nasoseg.files import whole_file
 from nasoseg.volumes.ct_series import CtSeries
 from nasoseg.volumes.roi_labels import roi_labels
@@ -69,10 +69,5 @@ def object_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         NasosegError: If the disk is full or not writable.
     """
-    try:
-        with whole_file(path) as temporary:
-            yield temporary
-    except OSError as error:
-        raise NasosegError(
-            f"{path}: could not be written ({error.strerror or error}): free disk space or choose another folder"
-        ) from error
+    with writing(path), whole_file(path) as temporary:
+        yield temporary

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasoseg.data.transforms import AIR_HU, LARGEST_MARGIN_PX, Augmentation, select_planes
+from nasoseg.data.resample import AIR_HU
+from nasoseg.data.transforms import LARGEST_MARGIN_PX, Augmentation, select_planes
 
 STILL = {"rotate_deg": 0, "scale": (1, 1), "shift": 0, "hu_shift": 0, "hu_scale": 0, "noise_hu": 0}
 
