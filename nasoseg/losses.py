@@ -3,13 +3,16 @@
 All take logits (b, c, h, w), masks (b, k, h, w) and, for partial annotation, ``annotated`` (b, k): a structure that
 was not drawn in a patient adds nothing there. They compute in float32 whatever the precision of the logits, and the
 value and the gradient are finite for any finite logit.
+
+Where several processes train together (DDP), every loss is that of the images of all processes: a Dice of each share would
+be another loss, and another model for every number of processes. Every process must then call the loss equally often.
 """
 
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from nasoseg.heads import Head, one_label
 
@@ -59,9 +62,13 @@ class DiceLoss(nn.Module):
         def total(x: Tensor) -> Tensor:
             return (x.sum(dim=(2, 3)) * known).sum(dim=0)
 
-        inside = (total(p * r) + e) / (total(p + r) + e_below)
-        outside = (total(q * (1 - r)) + e) / (total(q + 1 - r) + e_below)
-        counted = known.amax(dim=0) if self.absent else (total(r) > 0).float()
+        sums = torch.stack(
+            [total(p * r), total(p + r), total(q * (1 - r)), total(q + 1 - r), total(r), known.sum(dim=0)]
+        )
+        hit, size, hit_outside, size_outside, drawn, images = _of_all_processes(sums)
+        inside = (hit + e) / (size + e_below)
+        outside = (hit_outside + e) / (size_outside + e_below)
+        counted = ((images if self.absent else drawn) > 0).float()
         return ((1 - inside - outside) * counted).sum() / counted.sum().clamp(min=1)
 
 
@@ -98,10 +105,8 @@ class FocalLoss(nn.Module):
         weight = torch.where(target.bool(), self.alpha, 1 - self.alpha)
         # (1 - p_t)^g = exp(-g softplus(toward)): unlike a power, its gradient is finite for g < 1 as well.
         losses = weight * torch.exp(-self.gamma * F.softplus(toward)) * F.softplus(-toward)
-        if annotated is None:
-            return losses.mean()
-        known = annotated.float()
-        return (losses.mean(dim=(2, 3)) * known).sum() / known.sum().clamp(min=1)
+        known = torch.ones(target.shape[:2], device=losses.device) if annotated is None else annotated.float()
+        return _mean((losses.mean(dim=(2, 3)) * known).sum(), known.sum())
 
     def _multiclass(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
         truth = one_label(target if annotated is None else target.bool() & annotated[:, :, None, None].bool())
@@ -112,7 +117,8 @@ class FocalLoss(nn.Module):
         )
         weight = torch.where(truth > 0, self.alpha, 1 - self.alpha)
         wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
-        return (weight * wrong**self.gamma * -log_p).mean()
+        losses = weight * wrong**self.gamma * -log_p
+        return _mean(losses.sum(), torch.ones_like(losses).sum())
 
 
 class DiceFocalLoss(nn.Module):
@@ -189,6 +195,25 @@ def _both_sides(logits: Tensor, head: Head, annotated: Tensor | None) -> tuple[T
         return logits.sigmoid(), (-logits).sigmoid()
     p = logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT).softmax(dim=1)[:, 1:]
     return p, 1 - p
+
+
+def _mean(total: Tensor, count: Tensor) -> Tensor:
+    """Divide a sum by its count, each over all processes; 0 where nothing counts."""
+    total, count = _of_all_processes(torch.stack([total, count]))
+    return total / count.clamp(min=1)
+
+
+def _of_all_processes(sums: Tensor) -> Tensor:
+    """Add the sums of all processes that train together.
+
+    The gradient is that of this process's share times the number of processes, by which DDP divides.
+    """
+    if not (sums.requires_grad and distributed.is_available() and distributed.is_initialized()):
+        return sums  # validation: the processes have batches of their own
+    processes = distributed.get_world_size()
+    everywhere = sums.detach().clone()
+    distributed.all_reduce(everywhere)
+    return processes * sums + (everywhere - processes * sums).detach()
 
 
 def _merge_unknown(log_p: Tensor, annotated: Tensor | None) -> Tensor:

@@ -1,13 +1,10 @@
 """Two real processes give the numbers of one."""
 
-import socket
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from two_processes import run_two
 
 from nasoseg.errors import NasosegError
 from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, merge_scores
@@ -45,30 +42,18 @@ def evaluate(slices: list[tuple[str, int]], *, only_auc: bool = False) -> Scores
     return auc.compute() if only_auc else merge_scores(overlap.compute(), auc.compute())
 
 
-def work(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    warnings.filterwarnings("error")
+def work(rank: int) -> dict[str, dict]:
     warnings.filterwarnings("ignore", message=".*before the ``update`` method")  # a process without a slice
-    store = dist.TCPStore("localhost", port, 2, is_master=False)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     results = {name: evaluate(deal[rank]).__dict__ for name, deal in DEALS.items()}
     # Both processes count slice 2 of a in the middle of their work, and each has slices of its own beside it.
     with pytest.raises(NasosegError, match="patient a, slice 2 was counted by two processes"):
         evaluate([*SLICES[:3], *SLICES[4:6]] if rank == 0 else SLICES[2:], only_auc=True)
-    torch.save(results, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return results
 
 
 @pytest.fixture(scope="module")
 def gathered(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict]]:
-    folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    store = dist.TCPStore("localhost", port, 2, is_master=True, wait_for_workers=False)
-    mp.spawn(work, (port, str(folder)), nprocs=2)
-    del store
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return run_two(work, tmp_path_factory.mktemp("processes"))
 
 
 @pytest.mark.parametrize("deal", DEALS)

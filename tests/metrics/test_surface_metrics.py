@@ -1,16 +1,13 @@
 """SurfaceMetrics: whole volumes from slices in any order, what is not annotated or missing, merging, two processes."""
 
 import math
-import socket
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from two_processes import run_two
 
 from nasoseg.errors import NasosegError
 from nasoseg.metrics import OverlapMetrics, Scores, SurfaceMetrics, merge_scores, surface_distances
@@ -202,45 +199,25 @@ DEALS = {
 }
 
 
-def work(rank: int, port: int, folder: str) -> None:
-    """Be one of two processes: deal by deal, count what it gets, and save the scores that it computes."""
-    store = dist.TCPStore("localhost", port, 2, is_master=False)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    try:
-        results = {}
-        for name, deal in DEALS.items():
-            metric = new()
-            for patient, slices in deal[rank]:
-                feed(metric, patient, slices)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*before the ``update`` method")  # no slice in one process
-                results[name] = metric.compute().__dict__
+def work(rank: int) -> dict[str, dict]:
+    """Be one of two processes: deal by deal, count what it gets, and return the scores that it computes."""
+    results = {}
+    for name, deal in DEALS.items():
         metric = new()
-        feed(metric, "a", [0, 1] if rank == 0 else [2, 3, 4])
-        with pytest.raises(NasosegError, match="slices of patient a came on several processes, expected whole"):
-            metric.compute()
-        torch.save(results, Path(folder) / f"{rank}.pt")
-    finally:
-        dist.destroy_process_group()
-
-
-def work_second(_: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    warnings.filterwarnings("error")
-    work(1, port, folder)
+        for patient, slices in deal[rank]:
+            feed(metric, patient, slices)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*before the ``update`` method")  # no slice in one process
+            results[name] = metric.compute().__dict__
+    metric = new()
+    feed(metric, "a", [0, 1] if rank == 0 else [2, 3, 4])
+    with pytest.raises(NasosegError, match="slices of patient a came on several processes, expected whole"):
+        metric.compute()
+    return results
 
 
 def test_two_processes_give_the_numbers_of_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    store = dist.TCPStore("localhost", port, 2, is_master=True, wait_for_workers=False)
-    second = mp.spawn(work_second, (port, str(tmp_path)), nprocs=1, join=False)
-    work(0, port, str(tmp_path))
-    second.join()
-    del store
-    for rank in range(2):
-        results = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    for results in run_two(work, tmp_path):
         assert results.keys() == DEALS.keys()
         for found in results.values():
             scores = Scores(**found)
