@@ -15,6 +15,8 @@ from nasoseg.data.resample import AIR_HU
 
 LARGEST_MARGIN_PX = 8
 """How much around a structure a cut-away slice still shows, at most."""
+MOST_OTHERS = 3
+"""How many ellipses beside the structures a cut-away slice still shows, at most."""
 
 
 class Augmentation:
@@ -33,9 +35,10 @@ class Augmentation:
         noise_hu: Largest standard deviation of Gaussian noise, HU.
         crop: Side in pixels of a square cut at random; smaller planes are padded with air. None keeps the plane.
         mirror: Whether half of the slices are mirrored across the sagittal plane, sided structures swapped.
-        cutaway: Share of slices on which everything but the structures and a random margin of up to
-            ``LARGEST_MARGIN_PX`` is air. For scans that were stored only where something was contoured or a dose
-            computed, as a few of OpenKBP's are.
+        cutaway: Share of slices on which all is air but the structures with a random margin of up to
+            ``LARGEST_MARGIN_PX``, and up to ``MOST_OTHERS`` random ellipses near them. For scans that were stored only
+            where something was contoured, as a few of OpenKBP's are: the ellipses stand for what was contoured there
+            and is no structure here (the brain, the eyes).
 
     Raises:
         ValueError: If ``cutaway`` is not within 0 to 1.
@@ -111,6 +114,8 @@ class Augmentation:
         mirrored, cut = draws.random() < 0.5, draws.random() < self.cutaway
         if cut:
             shown = _near(moved != 0, margin=draws.integers(LARGEST_MARGIN_PX + 1))
+            if shown.any():
+                shown = shown | _ellipses(shown, draws)
             image = np.where(shown[..., None], image, np.float32(AIR_HU))
         if self.mirror and mirrored:
             if mirror_order is None:
@@ -134,6 +139,18 @@ def _near(mask: npt.NDArray[np.bool_], margin: int | np.integer[Any]) -> npt.NDA
         return mask
     near: npt.NDArray[np.bool_] = distance_transform_edt(~mask) <= margin
     return near
+
+
+def _ellipses(near: npt.NDArray[np.bool_], draws: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Draw up to ``MOST_OTHERS`` upright ellipses, of up to half the plane's side, about the middle of ``near``."""
+    rows, columns = np.ogrid[: near.shape[0], : near.shape[1]]
+    middle = np.argwhere(near).mean(axis=0)
+    shown = np.zeros_like(near)
+    for _ in range(draws.integers(MOST_OTHERS + 1)):
+        row, column = draws.normal(middle, np.divide(near.shape, 6))
+        height, width = draws.uniform(2, np.divide(near.shape, 4))
+        shown |= ((rows - row) / height) ** 2 + ((columns - column) / width) ** 2 <= 1
+    return shown
 
 
 class _ShiftScaleHU(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is untyped

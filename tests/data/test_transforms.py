@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import label
 
 from nasoseg.data.resample import AIR_HU
-from nasoseg.data.transforms import LARGEST_MARGIN_PX, Augmentation, select_planes
+from nasoseg.data.transforms import LARGEST_MARGIN_PX, MOST_OTHERS, Augmentation, select_planes
 
 STILL = {"rotate_deg": 0, "scale": (1, 1), "shift": 0, "hu_shift": 0, "hu_scale": 0, "noise_hu": 0}
 
@@ -73,21 +74,26 @@ def test_mirroring_swaps_left_and_right():
         augmentation(image, planes, seed=mirrors)
 
 
-def test_a_cut_away_slice_shows_the_structures_and_a_margin_alone():
+def test_a_cut_away_slice_shows_the_structures_a_margin_and_little_else():
     planes = np.zeros((64, 64), np.uint16)
     planes[30:34, 30:34] = 0b10
     image = np.full((64, 64, 3), 40, np.int16)
     augmentation = Augmentation(cutaway=0.5, **STILL)
-    margins = set()
-    for seed in range(100):
+    margins, others = set(), set()
+    for seed in range(300):
         cut, moved = augmentation(image, planes, seed=seed)
         np.testing.assert_array_equal(moved, planes)
         np.testing.assert_array_equal(cut, cut[..., :1].repeat(3, axis=-1))  # neighbouring slices alike
         visible = cut[..., 0] != AIR_HU
         assert visible[planes > 0].all()
         if not visible.all():
-            margins.add(30 - np.flatnonzero(visible.any(axis=0))[0])
+            _, count = label(visible)
+            others.add(count - 1)
+            if count == 1 and (size := np.ptp(np.argwhere(visible), axis=0))[0] == size[1]:  # no ellipse
+                margins.add((size[0] - 3) // 2)
+            assert visible.mean() < 0.75
     assert margins == set(range(LARGEST_MARGIN_PX + 1))
+    assert others == set(range(MOST_OTHERS + 1))
     assert 30 < sum((augmentation(image, planes, seed=seed)[0] == AIR_HU).any() for seed in range(100)) < 70
 
 
