@@ -4,8 +4,8 @@ All take logits (b, c, h, w), masks (b, k, h, w) and, for partial annotation, ``
 was not drawn in a patient adds nothing there. They compute in float32 whatever the precision of the logits, and the
 value and the gradient are finite for any finite logit.
 
-Where several processes train together (DDP), every loss is that of the images of all processes: a Dice of each share would
-be another loss, and another model for every number of processes. Every process must then call the loss equally often.
+Where several processes train together (DDP), every loss is that of the images of all processes: the Dice of each
+share would be another loss, and make another model. Every process must then call the loss equally often.
 """
 
 from collections.abc import Sequence
@@ -69,7 +69,8 @@ class DiceLoss(nn.Module):
         inside = (hit + e) / (size + e_below)
         outside = (hit_outside + e) / (size_outside + e_below)
         counted = ((images if self.absent else drawn) > 0).float()
-        return ((1 - inside - outside) * counted).sum() / counted.sum().clamp(min=1)
+        mean: Tensor = ((1 - inside - outside) * counted).sum() / counted.sum().clamp(min=1)
+        return mean
 
 
 class FocalLoss(nn.Module):

@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import save
 
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
-from nasoseg.cli.run_errors import one_screen, own_error, word_error
+from nasoseg.cli.run_errors import is_lost_process, one_screen, own_error, word_error
 from nasoseg.cli.training_parser import HintingParser
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
@@ -55,7 +55,7 @@ def run_training(command: str, arguments: Sequence[str]) -> int:
         getattr(cli, command)()
         code = 0
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        if not (is_out_of_memory(error) or is_lost_process(error)):
             raise
         raise NasosegError(word_error(error)) from error
     except SystemExit:
@@ -377,11 +377,14 @@ def quieten() -> None:
     """Leave out what Lightning says of itself, and its advice that does not apply here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Its one message says that a process has ended, and that it ends the others.
+    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     for text in (
         "does not have many workers",
         "The number of training batches",
         "Checkpoint directory .* exists",
         "The `srun` command",
+        "Total length of `DataLoader` across ranks is zero",
         "It is recommended to use `self.log",  # on several processes, of values that the metric has joined already
     ):
         warnings.filterwarnings("ignore", f".*{text}")

@@ -52,7 +52,8 @@ class SliceDataModule(lightning.LightningDataModule):
         oversample_rare: Draw training slices the more often, the rarer a structure on them is; an epoch keeps its
             length, and slices repeat.
         augmentation: How training slices are varied; None leaves them as they are.
-        workers: Processes that read ahead; by default one a core, at most 8, and none on a machine of two cores.
+        workers: Processes that read ahead for each process that trains; by default they share the cores, at most 8
+            each, and there are none on a machine of two cores.
 
     Raises:
         NasosegError: On ``setup``, if store, split and arguments do not fit together.
@@ -77,6 +78,7 @@ class SliceDataModule(lightning.LightningDataModule):
         workers: int | None = None,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer patients to predict than processes
         _check_arguments(batch_size=batch_size, windows_hu=windows_hu, context=context, fold=fold, workers=workers)
         self.store_path = store
         self.wanted = None if labels is None else structure_names.names(labels)
@@ -91,8 +93,7 @@ class SliceDataModule(lightning.LightningDataModule):
         self.drop_unlabelled = drop_unlabelled
         self.oversample_rare = oversample_rare
         self.augmentation = augmentation
-        cores = usable_cores()
-        self.workers = workers if workers is not None else (0 if cores <= 2 else min(cores, 8))
+        self.workers = workers
         self._opened: tuple[Store, Split] | None = None
 
     @property
@@ -149,7 +150,7 @@ class SliceDataModule(lightning.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return the volumes of the test fold, in batches of consecutive slices."""
-        return self._volume_loader("test")
+        return self._volume_loader("test", repeat=False)
 
     def slices(self, part: Part) -> SlicesOf:
         """Return the slices of a part of this fold, whether labelled or not."""
@@ -193,26 +194,32 @@ class SliceDataModule(lightning.LightningDataModule):
         voxels = [self.store.voxels[key][z] for key, z in dataset.index]
         return repeat_factors(np.array(voxels)[:, self._positions()] > 0)
 
-    def _volume_loader(self, part: Part) -> DataLoader[Any]:
+    def _volume_loader(self, part: Part, *, repeat: bool = True) -> DataLoader[Any]:
         dataset = VolumeDataset(self._dataset(part), batch_size=self.batch_size)
         rank, replicas = _rank_and_replicas()
-        return self._loader(dataset, VolumeSampler(dataset, replicas=replicas, rank=rank), batch_size=None)
+        sampler = VolumeSampler(dataset, replicas=replicas, rank=rank, repeat=repeat)
+        return self._loader(dataset, sampler, batch_size=None)
 
     def _loader(
         self, dataset: Dataset[Sample], sampler: Sampler[Any], *, batch_size: int | None, drop_last: bool = False
     ) -> DataLoader[Any]:
+        workers = self.workers if self.workers is not None else self._usual_workers()
         return DataLoader(
             dataset,
             sampler=sampler,
             batch_size=batch_size,
             drop_last=drop_last,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             # Its own, because every new iterator draws from it: the model's draws must not depend on how often a run
             # was resumed.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _usual_workers(self) -> int:
+        cores, processes = usable_cores(), self.trainer.num_devices if self.trainer else 1
+        return 0 if cores <= 2 else min(max(cores // processes, 1), 8)
 
     def _check_training(self, store: Store) -> None:
         slices = self.slices("train")

@@ -170,11 +170,17 @@ class VolumeSampler(DistributedSampler[int]):
         dataset: Batches by patient.
         replicas: Processes.
         rank: Of this process.
+        repeat: Whether a process for which no patient is left reads one that another process has, too; ``repeats``
+            tells. Lightning passes over a loop without batches, and the others would wait for it forever. What
+            is counted by patient and slice stays the same.
     """
 
-    def __init__(self, dataset: VolumeDataset, *, replicas: int = 1, rank: int = 0) -> None:
+    def __init__(self, dataset: VolumeDataset, *, replicas: int = 1, rank: int = 0, repeat: bool = False) -> None:
         super().__init__(dataset, num_replicas=replicas, rank=rank, shuffle=False)
         patients = dataset.patients[rank::replicas]
+        self.repeats = repeat and not patients
+        if self.repeats:
+            patients = [dataset.patients[rank % len(dataset.patients)]]
         self.batches = [number for key in patients for number in dataset.batches_of[key]]
 
     def __iter__(self) -> Iterator[int]:

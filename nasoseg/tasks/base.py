@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
 
 from nasoseg import labels as structure_names
 from nasoseg.data.datamodule import SliceDataModule
@@ -68,6 +69,7 @@ class SegmentationTask(lightning.LightningModule):
         self.training_data: TrainingData | None = None
         """How its images are made and what it was trained on; set by training and by ``nasoseg.load``."""
         self._overlap: OverlapMetrics | None = None
+        self._validation_loss: MeanMetric | None = None
         self._auc: StreamingAUC | None = None
         self._surface: SurfaceMetrics | None = None
 
@@ -127,17 +129,23 @@ class SegmentationTask(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew."""
         self._overlap = self._new_overlap(self.trainer.val_dataloaders)
+        self._validation_loss = MeanMetric().to(self.device)
 
     def validation_step(self, batch: Sample, batch_number: int) -> None:
         """Count one batch of a validation volume."""
         logits, target = self._predict_batch(batch)
         loss = self.staged_loss.loss(logits, target, batch["annotated"])  # of the final stage
-        self.log("val/loss", loss, batch_size=len(batch["patient"]), sync_dist=True)
+        assert self._validation_loss is not None
+        loader: Any = self.trainer.val_dataloaders
+        repeats = getattr(loader.sampler, "repeats", False)  # counted by another process
+        self._validation_loss.update(loss, weight=0 if repeats else len(batch["patient"]))
         self._count(batch, logits, target)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the DSC per volume."""
+        """Log the loss, and the DSC per volume."""
         assert self._overlap is not None
+        if self._validation_loss is not None:
+            self.log("val/loss", self._validation_loss.compute().item())
         self._log_dsc(self._overlap.compute().summary("volume").means["dsc"])
 
     def on_test_epoch_start(self) -> None:

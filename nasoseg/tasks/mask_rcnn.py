@@ -118,6 +118,7 @@ class MaskRCNN(SegmentationTask):
         self._sweep = None
         if self.trainer.state.fn != TrainerFn.FITTING:
             super().on_validation_epoch_start()
+            self._validation_loss = None  # its losses need targets of training
             return
         loader: Any = self.trainer.val_dataloaders
         thresholds = torch.logit(torch.tensor(GRID))

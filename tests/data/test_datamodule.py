@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,13 @@ def test_every_test_slice_is_read_by_one_process_alone(data):
     together = sorted(n for share in shares for n in share)
     assert together == list(range(len(dataset.slices)))
     assert min(len(share) for share in shares) == 0  # three patients, four processes: one has nothing to do
+
+
+def test_a_process_without_a_patient_may_repeat_one(data):
+    dataset = VolumeDataset(data._dataset("test"), batch_size=3)
+    samplers = [VolumeSampler(dataset, replicas=4, rank=rank, repeat=True) for rank in range(4)]
+    assert [sampler.repeats for sampler in samplers] == [False, False, False, True]
+    assert list(samplers[3]) == dataset.batches_of[dataset.patients[0]]
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch(data):
@@ -229,3 +238,11 @@ def test_mirroring_finds_the_partners(small_store):
     lonely.setup()
     with pytest.raises(NasosegError, match="no partner"):
         lonely.train_dataloader()
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than this machine has
+@pytest.mark.parametrize(("cores", "processes", "each"), [(2, 1, 0), (16, 1, 8), (16, 4, 4), (4, 8, 1)])
+def test_processes_share_the_cores_for_reading_ahead(data, monkeypatch, cores, processes, each):
+    monkeypatch.setattr("nasoseg.data.datamodule.usable_cores", lambda: cores)
+    data.trainer = SimpleNamespace(num_devices=processes)
+    assert data.test_dataloader().num_workers == each
