@@ -12,11 +12,11 @@ from typing import Any
 import lightning
 import torch
 import yaml
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import save
 
+from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
 from nasoseg.cli.run_errors import is_lost_process, one_screen, own_error, word_error
 from nasoseg.cli.training_parser import HintingParser
@@ -25,8 +25,7 @@ from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 from nasoseg.tasks.base import SegmentationTask
-from nasoseg.tasks.checkpoints import AtomicCheckpointIO, RandomState, load_checkpoint
-from nasoseg.tasks.gpu_memory import GpuMemory
+from nasoseg.tasks.checkpoints import AtomicCheckpointIO, load_checkpoint
 from nasoseg.tasks.loading import load_weights
 from nasoseg.tasks.memory import is_out_of_memory
 from nasoseg.tasks.predictions import NiftiPredictions
@@ -34,9 +33,7 @@ from nasoseg.tasks.progress import EpochLines, LiveBar
 from nasoseg.tasks.results import print_scores, result_context, write_metrics
 from nasoseg.tasks.run_facts import run_facts
 from nasoseg.tasks.wandb_artifacts import log_model, log_store, log_table
-from nasoseg.tasks.wandb_panels import WandbPanels
 from nasoseg.tasks.wandb_run import KEPT, wandb_runs
-from nasoseg.tasks.watch import TrainingWatch
 
 EXAMPLES = {
     "fit": "nasoseg fit --config two_stage --data.store store.h5 --data.fold 0 --run runs/two_stage/fold0",
@@ -157,7 +154,7 @@ class TrainingCLI(LightningCLI):
             folder=self.run_folder,
             data=self.datamodule,
             method=self._method,
-            resuming=bool(self.config.ckpt_path),
+            resuming=bool(self._resumed()),
         )
         plugins = (
             list(configured.plugins or []) if isinstance(configured.plugins, list | None) else [configured.plugins]
@@ -170,7 +167,7 @@ class TrainingCLI(LightningCLI):
     def fit(self) -> None:
         """Train, keep the best checkpoint by validation DSC, and test it."""
         self._check_validated()
-        resume = self._checkpoint(self.config.ckpt_path) if self.config.ckpt_path else None
+        resume = self._resumed()
         self._claim_run_folder(resuming=resume is not None)
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
@@ -182,6 +179,9 @@ class TrainingCLI(LightningCLI):
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
         if self.trainer.interrupted:
             raise KeyboardInterrupt
+        if self.trainer.is_global_zero:
+            for path in self.run_folder.glob(_REQUEUED):  # Lightning would test it instead of the best
+                path.unlink()
         if self.config.test_at_end:
             self.test()
         else:
@@ -254,6 +254,15 @@ class TrainingCLI(LightningCLI):
             )
         return path
 
+    def _resumed(self) -> Path | None:
+        """Name the checkpoint to go on from: the one asked for, or in a job that SLURM started again the newest."""
+        if self.config.ckpt_path:
+            return self._checkpoint(self.config.ckpt_path)
+        if int(os.environ.get("SLURM_RESTART_COUNT", 0)) == 0:
+            return None
+        kept = [*self.run_folder.glob(_REQUEUED), *self.run_folder.glob("checkpoints/last.ckpt")]
+        return max(kept, key=lambda path: path.stat().st_mtime, default=None)
+
     def _default_run(self) -> str:
         method = self.config.model.class_path.rpartition(".")[2].lower()
         return f"runs/{method}/fold{self.config.data.fold}"
@@ -324,33 +333,17 @@ class TrainingCLI(LightningCLI):
         )
 
     def _callbacks(self, progress: lightning.Callback) -> list[lightning.Callback]:
-        callbacks = [progress]
         if self.command == "fit":
-            # `last` is one of its own: ModelCheckpoint's save_last writes it only in epochs that are the best so far.
-            # It comes second, so that it holds the newest state of `best`.
-            kept: dict[str, Any] = {"dirpath": self.run_folder / "checkpoints", "save_on_train_epoch_end": True}
-            validated = self.config.trainer.check_val_every_n_epoch or 1  # the other epochs have no val/dsc
-            callbacks += [
-                TrainingWatch(),
-                RandomState(),
-                LearningRateMonitor(),
-                GpuMemory(),
-                ModelCheckpoint(
-                    filename="best",
-                    monitor="val/dsc",
-                    mode="max",
-                    every_n_epochs=validated,
-                    enable_version_counter=False,
-                    **kept,
-                ),
-                ModelCheckpoint(filename="last", enable_version_counter=False, **kept),
-            ]
-            if has_wandb(self.config.trainer.logger):
-                callbacks.append(WandbPanels())
+            validated_every = self.config.trainer.check_val_every_n_epoch or 1
+            panels = has_wandb(self.config.trainer.logger)
+            return [progress, *training_callbacks(self.run_folder, validated_every=validated_every, panels=panels)]
         if self.command == "predict":
-            callbacks.append(NiftiPredictions(self.run_folder / "predictions", force=self.config.force))
-        return callbacks
+            return [progress, NiftiPredictions(self.run_folder / "predictions", force=self.config.force)]
+        return [progress]
 
+
+_REQUEUED = "hpc_ckpt_*.ckpt"
+"""What Lightning saves when SLURM announces the end of a job, which it then puts into the queue again."""
 
 _RESULTS = (
     "config.yaml",
@@ -360,6 +353,7 @@ _RESULTS = (
     "logs*",
     "metrics.csv",
     "predictions",
+    _REQUEUED,
     "wandb",
     KEPT,
 )

@@ -193,6 +193,26 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tiny, nasoseg_com
         assert torch.equal(tensor, found[name]), name
 
 
+def test_a_job_that_slurm_starts_again_goes_on(tiny, nasoseg_command, tmp_path, monkeypatch):
+    """From what was saved last, at an epoch's end or when SLURM announced the job's; and tests its best checkpoint."""
+    checkpoints = tmp_path / "run" / "checkpoints"
+    announced = tmp_path / "run" / "hpc_ckpt_1.ckpt"
+    fit = ["fit", "--config", tiny, "--test_at_end", "false", "--trainer.max_epochs"]
+    assert nasoseg_command(*fit, 1).code == 0
+    assert "holds a run already" in nasoseg_command(*fit, 1).err
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    resumed = nasoseg_command(*fit, 2)
+    assert resumed.code == 0, resumed.err
+    assert "epoch 1/2" not in resumed.out
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 1
+    (checkpoints / "last.ckpt").rename(announced)
+    resumed = nasoseg_command(*fit, 3)
+    assert resumed.code == 0, resumed.err
+    assert "epoch 2/3" not in resumed.out
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 2
+    assert not announced.exists()
+
+
 DROPOUT = """
 import torch
 from nasoseg.models import UNet
