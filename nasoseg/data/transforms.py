@@ -35,7 +35,7 @@ class Augmentation:
         noise_hu: Largest standard deviation of Gaussian noise, HU.
         crop: Side in pixels of a square cut at random; smaller planes are padded with air. None keeps the plane.
         mirror: Whether half of the slices are mirrored across the sagittal plane, sided structures swapped.
-        cutaway: Share of slices on which all is air but the structures with a random margin of up to
+        cutaway: Share of slices on which all is air but the structures, on half of them with a random margin of up to
             ``LARGEST_MARGIN_PX``, and up to ``MOST_OTHERS`` random ellipses near them. For scans that were stored only
             where something was contoured, as a few of OpenKBP's are: the ellipses stand for what was contoured there
             and is no structure here (the brain, the eyes).
@@ -113,7 +113,8 @@ class Augmentation:
         draws = np.random.default_rng(seed)
         mirrored, cut = draws.random() < 0.5, draws.random() < self.cutaway
         if cut:
-            shown = _near(moved != 0, margin=draws.integers(LARGEST_MARGIN_PX + 1))
+            margin = draws.integers(1, LARGEST_MARGIN_PX + 1) if draws.random() < 0.5 else 0
+            shown = _near(moved != 0, margin=margin)
             if shown.any():
                 shown = shown | _ellipses(shown, draws)
             image = np.where(shown[..., None], image, np.float32(AIR_HU))
