@@ -1,8 +1,10 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import label
+from scipy.ndimage import distance_transform_edt, label
 
 from nasoseg.data.resample import AIR_HU
 from nasoseg.data.transforms import LARGEST_MARGIN_PX, MOST_OTHERS, Augmentation, select_planes
@@ -79,7 +81,8 @@ def test_a_cut_away_slice_shows_the_structures_a_margin_and_little_else():
     planes[30:34, 30:34] = 0b10
     image = np.full((64, 64, 3), 40, np.int16)
     augmentation = Augmentation(cutaway=0.5, **STILL)
-    margins, others = set(), set()
+    away = distance_transform_edt(planes == 0)
+    margins, others = Counter(), set()
     for seed in range(600):
         cut, moved = augmentation(image, planes, seed=seed)
         np.testing.assert_array_equal(moved, planes)
@@ -87,12 +90,11 @@ def test_a_cut_away_slice_shows_the_structures_a_margin_and_little_else():
         visible = cut[..., 0] != AIR_HU
         assert visible[planes > 0].all()
         if not visible.all():
-            _, count = label(visible)
-            others.add(count - 1)
-            if count == 1 and (size := np.ptp(np.argwhere(visible), axis=0))[0] == size[1]:  # no ellipse
-                margins.add((size[0] - 3) // 2)
+            others.add(label(visible)[1] - 1)
+            margins.update(m for m in range(LARGEST_MARGIN_PX + 2) if np.array_equal(visible, away <= m))
             assert visible.mean() < 0.75
-    assert margins == set(range(LARGEST_MARGIN_PX + 1))
+    assert margins.keys() == set(range(LARGEST_MARGIN_PX + 1))
+    assert margins[0] == pytest.approx(margins.total() / 2, rel=0.3)
     assert others == set(range(MOST_OTHERS + 1))
     assert 30 < sum((augmentation(image, planes, seed=seed)[0] == AIR_HU).any() for seed in range(100)) < 70
 
