@@ -258,7 +258,7 @@ class TrainingCLI(LightningCLI):
         """Name the checkpoint to go on from: the one asked for, or in a job that SLURM started again the newest."""
         if self.config.ckpt_path:
             return self._checkpoint(self.config.ckpt_path)
-        if int(os.environ.get("SLURM_RESTART_COUNT", 0)) == 0:
+        if not _begun_again():
             return None
         kept = [*self.run_folder.glob(_REQUEUED), *self.run_folder.glob("checkpoints/last.ckpt")]
         return max(kept, key=lambda path: path.stat().st_mtime, default=None)
@@ -281,7 +281,7 @@ class TrainingCLI(LightningCLI):
         kept = sorted({path.name for pattern in _RESULTS for path in self.run_folder.glob(pattern)})
         if resuming or not kept:
             return
-        if not self.config.force:
+        if not (self.config.force or _begun_again()):
             raise NasosegError(
                 f"--run: {self.run_folder} holds a run already ({', '.join(kept)}): resume it with --ckpt_path last,"
                 " overwrite it with --force true, or choose another folder with --run"
@@ -357,6 +357,11 @@ _RESULTS = (
     "wandb",
     KEPT,
 )
+
+
+def _begun_again() -> bool:
+    """Tell whether SLURM has put this job into the queue again and started it anew: its run folder is its own."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
 
 
 def _labels_of(data: SliceDataModule) -> list[str]:

@@ -211,6 +211,9 @@ def test_a_job_that_slurm_starts_again_goes_on(tiny, nasoseg_command, tmp_path, 
     assert "epoch 2/3" not in resumed.out
     assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 2
     assert not announced.exists()
+    shutil.rmtree(checkpoints)  # it was ended before its first checkpoint
+    begun = nasoseg_command(*fit, 1)
+    assert begun.code == 0, begun.err
 
 
 DROPOUT = """
