@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +62,13 @@ class SliceDataset(Dataset[Sample]):
         """Return the sample of a slice: by its number, or by (number, seed) with augmentation."""
         number, seed = item if isinstance(item, tuple) else (item, None)
         key, z = self.index[number]
-        image_hu: npt.NDArray[Any] = self._neighbourhood(key, z)
+        image_hu = self._neighbourhood(key, z, "image")
         planes = self.store.read(key, "labels", z)
         if not self._all_in_order:
             planes = select_planes(planes, self.positions)
         if self.augmentation is not None and seed is not None:
+            if self.augmentation.is_cut(seed):
+                image_hu = self.augmentation.cut(image_hu, self._neighbourhood(key, z, "labels"), seed=seed)
             image_hu, planes = self.augmentation(image_hu, planes, seed=seed, mirror_order=self.mirror_order)
         return {
             "image": torch.from_numpy(window_channels(image_hu, self.windows_hu)),
@@ -77,10 +79,10 @@ class SliceDataset(Dataset[Sample]):
             "spacing_mm": torch.from_numpy(self.store.geometry(key).spacing_mm),
         }
 
-    def _neighbourhood(self, key: str, z: int) -> npt.NDArray[np.int16]:
+    def _neighbourhood(self, key: str, z: int, what: Literal["image", "labels"]) -> npt.NDArray[Any]:
         last = len(self.store.voxels[key]) - 1
         low, high = max(z - self.context, 0), min(z + self.context, last)
-        read = self.store.read(key, "image", slice(low, high + 1))
+        read = self.store.read(key, what, slice(low, high + 1))
         wanted = np.clip(np.arange(z - self.context, z + self.context + 1), 0, last) - low
         return np.moveaxis(read[wanted], 0, -1)
 

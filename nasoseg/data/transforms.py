@@ -35,10 +35,10 @@ class Augmentation:
         noise_hu: Largest standard deviation of Gaussian noise, HU.
         crop: Side in pixels of a square cut at random; smaller planes are padded with air. None keeps the plane.
         mirror: Whether half of the slices are mirrored across the sagittal plane, sided structures swapped.
-        cutaway: Share of slices on which all is air but the structures, on half of them with a random margin of up to
-            ``LARGEST_MARGIN_PX``, and up to ``MOST_OTHERS`` random ellipses near them. For scans that were stored only
-            where something was contoured, as a few of OpenKBP's are: the ellipses stand for what was contoured there
-            and is no structure here (the brain, the eyes).
+        cutaway: Share of slices that ``cut`` is called for: all is air but the structures, on half of them with a
+            random margin of up to ``LARGEST_MARGIN_PX``, and up to ``MOST_OTHERS`` random ellipses near them. For scans
+            that were stored only where something was contoured, as a few of OpenKBP's are: the ellipses stand for
+            what was contoured there and is no structure here (the brain, the eyes).
 
     Raises:
         ValueError: If ``cutaway`` is not within 0 to 1.
@@ -84,6 +84,29 @@ class Augmentation:
         self.mirror = mirror
         self.cutaway = cutaway
 
+    def is_cut(self, seed: int) -> bool:
+        """Tell whether the slice of this seed is one to be cut away."""
+        return bool(np.random.default_rng([seed, 1]).random() < self.cutaway)
+
+    def cut(self, image_hu: npt.NDArray[Any], planes: npt.NDArray[Any], *, seed: int) -> npt.NDArray[Any]:
+        """Cut a slice and its neighbours away, each to its own structures; before anything else is varied.
+
+        Args:
+            image_hu: (h, w, n) HU.
+            planes: (h, w, n) bit planes of the n slices.
+            seed: Of the random draws; margin and ellipses are the same for all n.
+
+        Returns:
+            HU (h, w, n) of the same type.
+        """
+        draws = np.random.default_rng([seed, 2])
+        margin = draws.integers(1, LARGEST_MARGIN_PX + 1) if draws.random() < 0.5 else 0
+        drawn = planes != 0
+        shown = np.stack([_near(mask, margin=margin) for mask in np.moveaxis(drawn, -1, 0)], axis=-1)
+        if drawn.any():
+            shown |= _ellipses(drawn.any(axis=-1), draws)[..., None]
+        return np.where(shown, image_hu, image_hu.dtype.type(AIR_HU))
+
     def __call__(
         self,
         image_hu: npt.NDArray[Any],
@@ -111,13 +134,7 @@ class Augmentation:
         image = result["image"].reshape(*result["image"].shape[:2], -1)
         moved = np.ascontiguousarray(result["mask"].reshape(*image.shape[:2], -1)).view(planes.dtype)[..., 0]
         draws = np.random.default_rng(seed)
-        mirrored, cut = draws.random() < 0.5, draws.random() < self.cutaway
-        if cut:
-            margin = draws.integers(1, LARGEST_MARGIN_PX + 1) if draws.random() < 0.5 else 0
-            shown = _near(moved != 0, margin=margin)
-            if shown.any():
-                shown = shown | _ellipses(shown, draws)
-            image = np.where(shown[..., None], image, np.float32(AIR_HU))
+        mirrored = draws.random() < 0.5
         if self.mirror and mirrored:
             if mirror_order is None:
                 raise ValueError("mirror is on: expected mirror_order, so that left and right structures can swap")
