@@ -1,6 +1,7 @@
 """A trained model from its run folder: weights and plain data, no code from the file."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nasoseg.tasks.checkpoints import load_checkpoint
 
 TRUSTED = ("nasoseg.", "torch.nn.", "torch.optim.", "torchvision.models.", "segmentation_models_pytorch.")
 """Import paths that a run folder's config may name without ``trust``."""
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def load(
@@ -112,14 +114,30 @@ def _build(path: Path, *, trust: bool) -> SegmentationTask:
 
 
 def _check_trusted(node: Any, path: Path) -> None:
-    if isinstance(node, dict):
-        named = node.get("class_path")
-        if named is not None and not str(named).startswith(TRUSTED):
-            raise NasosegError(
-                f"{path}: names the class {named!r}, whose code would run: pass trust=True if you know where the file"
-                " comes from"
-            )
-        node = list(node.values())
-    if isinstance(node, list):
+    """Refuse a class whose code nobody vouched for, however it is named: the parser takes a class_path alone, too."""
+    if isinstance(node, str):
+        try:
+            inner = yaml.safe_load(node)  # the parser reads a string as YAML
+        except yaml.YAMLError:
+            inner = None
+        if isinstance(inner, dict | list):
+            _check_trusted(inner, path)
+        elif _DOTTED.fullmatch(node.strip()):
+            _check_name(node.strip(), path)
+    elif isinstance(node, dict):
+        if node.get("class_path") is not None:
+            _check_name(str(node["class_path"]), path)
+        for key, child in node.items():
+            if key not in ("class_path", "labels"):  # structures may have dots in their names, and are not looked up
+                _check_trusted(child, path)
+    elif isinstance(node, list):
         for child in node:
             _check_trusted(child, path)
+
+
+def _check_name(named: str, path: Path) -> None:
+    if not named.startswith(TRUSTED):
+        raise NasosegError(
+            f"{path}: names the class {named!r}, whose code would run: pass trust=True if you know where the file"
+            " comes from"
+        )

@@ -118,6 +118,18 @@ def test_a_config_that_names_foreign_code_is_refused(run, class_path, place, tmp
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("loss", ["evil_module.Loss", " evil_module.Loss ", "{class_path: evil_module.Loss}"])
+def test_a_class_named_without_class_path_does_not_slip_through(run, loss, tmp_path, monkeypatch):
+    """The parser takes a string for a class, and reads it as YAML."""
+    (tmp_path / "evil_module.py").write_text("open('ran', 'w')\nfrom torch.nn import Identity as Loss\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    change_config(run, lambda config: config["model"]["init_args"].update(loss=loss))
+    with pytest.raises(NasosegError, match=r"names the class 'evil_module\.Loss'.*trust=True"):
+        nasoseg.load(run)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_short_class_path_does_not_slip_through(run):
     """A bare class name is looked up by the parser: only a named module can be trusted."""
     change_config(run, lambda config: config["model"].update(class_path="UNet"))
