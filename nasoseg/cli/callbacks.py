@@ -7,6 +7,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
 from nasoseg.tasks.checkpoints import RandomState
+from nasoseg.tasks.end_together import EndTogether
 from nasoseg.tasks.gpu_memory import GpuMemory
 from nasoseg.tasks.wandb_panels import WandbPanels
 from nasoseg.tasks.watch import TrainingWatch
@@ -29,6 +30,7 @@ def training_callbacks(run_folder: Path, *, validated_every: int, panels: bool) 
     }
     callbacks = [
         TrainingWatch(),
+        EndTogether(),
         RandomState(),
         LearningRateMonitor(),
         GpuMemory(),

@@ -22,6 +22,7 @@ ODD = (slice(None), slice(None), slice(3, 100), slice(5, 88))  # of rows and col
 @pytest.fixture(scope="module")
 def two_stage(make_task, lively, tmp_path_factory):
     """The paper's network, small and shallow, in all three formats."""
+    torch.manual_seed(0)
     stages = {"stage1": UNet(2, 3, depth=3, width=2), "stage2": UNet(5, 3, depth=2, width=2)}
     task = lively[1](make_task(nasoseg.TwoStageUNet, width=2, **stages))
     folder = tmp_path_factory.mktemp("exported")
