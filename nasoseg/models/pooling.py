@@ -34,11 +34,40 @@ class MultiScalePooling(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (b, in_channels, h, w) to features (b, out_channels, h, w)."""
-        features: Tensor = self.fuse(torch.cat([_average(image, kernel) for kernel in self.kernels], dim=1))
+        features: Tensor = self.fuse(torch.cat(_averages(image, self.kernels), dim=1))
         return features
 
 
-def _average(image: Tensor, kernel: int) -> Tensor:
-    if kernel == 1:
-        return image
-    return F.avg_pool2d(image, kernel, stride=1, padding=kernel // 2, count_include_pad=False)
+def _averages(image: Tensor, kernels: Sequence[int]) -> list[Tensor]:
+    """Average (b, c, h, w) over square windows, for every kernel side; at the border over real pixels only.
+
+    The same as ``F.avg_pool2d`` with ``count_include_pad=False``, which reads kernel² values a pixel, one by one where
+    channels are few; here log(kernel) additions of whole planes do it (benchmarks/speed/pooling.py).
+    """
+    border = max(kernels) // 2
+    exact = image.to(torch.promote_types(image.dtype, torch.float32))  # 16 bits would round every addition
+    # A plane of ones behind the batch counts the real pixels of each window.
+    padded = F.pad(torch.cat([exact, torch.ones_like(exact[:1])]), (border,) * 4)
+    h, w = padded.shape[-2:]
+    averages = []
+    for kernel in kernels:
+        spare = border - kernel // 2
+        sums = padded[..., spare : h - spare, spare : w - spare]
+        for axis in (-1, -2):
+            sums = _window_sums(sums, kernel, axis=axis)
+        averages.append((sums[:-1] / sums[-1:]).to(image.dtype))
+    return averages
+
+
+def _window_sums(x: Tensor, length: int, *, axis: int) -> Tensor:
+    """Sum every ``length`` neighbours along an axis, which gets shorter by ``length`` - 1."""
+    if length == 1:
+        return x
+    whole = x.shape[axis]
+    windows = whole - length + 1
+    if length % 2:
+        others = _window_sums(x.narrow(axis, 1, whole - 1), length - 1, axis=axis)
+        return x.narrow(axis, 0, windows) + others
+    half = length // 2
+    halves = _window_sums(x, half, axis=axis)
+    return halves.narrow(axis, 0, windows) + halves.narrow(axis, half, windows)

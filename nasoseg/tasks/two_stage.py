@@ -27,10 +27,13 @@ class TwoStageUNet(SegmentationTask):
         stage1: Maps features to logits (b, k, h, w): ``unet`` has five levels.
         coupling: How stage 2 receives stage 1's result: ``concat``, ``gate``, ``residual``, or an own ``Coupling``.
         stage2: Maps what the coupling joins to logits: ``unet`` has three levels; None leaves it out.
+        stage1_scale: Resolution at which stage 1 works: 1, or 1/n for a whole n. At 0.5 it reads the features averaged
+            over 2 x 2 pixels, for a quarter of the work, and its logits are brought up to full resolution.
         **task: See ``SegmentationTask``: loss, stage_weights, optimizer, lr_scheduler, lr_interval.
 
     Raises:
-        ValueError: If the channels of the parts do not fit together; says which and what was expected.
+        ValueError: If the channels of the parts do not fit together; says which and what was expected; if
+            ``stage1_scale`` is neither 1 nor 1/n.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class TwoStageUNet(SegmentationTask):
         stage1: nn.Module | Literal["unet"] = "unet",
         coupling: Coupling | Literal["concat", "gate", "residual"] = "concat",
         stage2: nn.Module | Literal["unet"] | None = "unet",
+        stage1_scale: float = 1.0,
         **task: Any,
     ) -> None:
         classes = channels(len(labels), head)
@@ -67,7 +71,12 @@ class TwoStageUNet(SegmentationTask):
         # Our own U-Net pads for itself, to 16 and 4 pixels: padding crops of 80 to 96 first would cost 44 % more.
         own = all(isinstance(stage, UNetNetwork | None) for stage in (stage1, stage2))
         network = TwoStageNet(
-            pooling=pooling, stage1=stage1, coupling=coupling, stage2=stage2, multiple=1 if own else 32
+            pooling=pooling,
+            stage1=stage1,
+            coupling=coupling,
+            stage2=stage2,
+            multiple=1 if own else 32,
+            stage1_scale=stage1_scale,
         )
         super().__init__(network, labels=labels, in_channels=in_channels, head=head, **task)
 

@@ -20,13 +20,14 @@ CLASSES = 3
 WIDTH = 4
 
 
-def two_stage(coupling: Coupling, *, pooling: bool = True, stage2: bool = True) -> TwoStageNet:
+def two_stage(coupling: Coupling, *, pooling: bool = True, stage2: bool = True, **how) -> TwoStageNet:
     features = WIDTH if pooling else 1
     return TwoStageNet(
         pooling=MultiScalePooling(1, WIDTH) if pooling else None,
         stage1=UNet(features, CLASSES, depth=5, width=WIDTH),
         coupling=coupling,
         stage2=UNet(coupling.in_channels(features, CLASSES), CLASSES, depth=3, width=WIDTH) if stage2 else None,
+        **how,
     )
 
 
@@ -41,6 +42,8 @@ NETWORKS = {
     "two-stage-multiclass-gate": lambda: two_stage(GateCoupling("multiclass")),
     "two-stage-without-pooling": lambda: two_stage(Coupling(), pooling=False),
     "one-stage-with-pooling": lambda: two_stage(Coupling(), stage2=False),
+    "two-stage-half": lambda: two_stage(Coupling(), stage1_scale=0.5, multiple=1),
+    "two-stage-third-gate": lambda: two_stage(GateCoupling(), stage1_scale=1 / 3),
     "smp-padded": lambda: Padded(smp.Unet("resnet18", encoder_weights=None, in_channels=1, classes=CLASSES)),
 }
 

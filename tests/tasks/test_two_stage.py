@@ -2,6 +2,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import nasoseg
 from nasoseg.models import Coupling, GateCoupling, ResidualCoupling
@@ -79,6 +80,28 @@ def test_the_four_ablations(pooling, stage2):
     assert (net.network.pooling.__class__ is nn.Identity) == (pooling is None)
 
 
+def test_the_rough_stage_at_half_resolution():
+    plain = nasoseg.TwoStageUNet(labels=LABELS, width=4)
+    half = nasoseg.TwoStageUNet(labels=LABELS, width=4, stage1_scale=0.5)
+    half.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 1, 75, 50)
+    for rough in (plain.stages(image)[0], half.stages(image)[0]):
+        assert rough.shape == (2, 3, 75, 50)
+    with FlopCounterMode(display=False) as whole:
+        plain(torch.randn(1, 1, 128, 128))
+    with FlopCounterMode(display=False) as reduced:
+        half(torch.randn(1, 1, 128, 128))
+    counts = [counter.get_flop_counts()["TwoStageUNet.network.stage1"] for counter in (whole, reduced)]
+    assert sum(counts[0].values()) == 4 * sum(counts[1].values())
+
+
+@pytest.mark.parametrize("how", [{"coupling": "gate", "head": "multiclass"}, {"stage2": None}, {"pooling": None}])
+def test_half_resolution_goes_with_every_part(how):
+    net = nasoseg.TwoStageUNet(labels=LABELS, width=4, stage1_scale=0.5, **how)
+    sum(logits.square().mean() for logits in net.stages(torch.randn(2, 1, 64, 48))).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -87,6 +110,7 @@ def test_the_four_ablations(pooling, stage2):
         ({"stage2": UNetNetwork(19, 4, width=4)}, "stage2 gives 4 channels"),
         ({"stage2": nn.Flatten()}, "stage2 maps"),
         ({"stage1": UNetNetwork(16, 3, width=4), "head": "multiclass"}, "one for the background"),
+        ({"stage1_scale": 0.7}, "stage1_scale 0.7: expected 1 or 1/n"),
         ({"coupling": "concatenate"}, "'concat', 'gate', 'residual'"),
     ],
 )
