@@ -22,6 +22,7 @@ COMMANDS = {
     "segment": "segment scans: DICOM or NIfTI in, RTSTRUCT, DICOM SEG or NIfTI out",
     "export": "write a trained model for other programs: ONNX, TorchScript, OpenVINO",
     "evaluate": "measure masks of any program against true masks",
+    "report": "write one HTML page: tables, statistics, figures, worst cases",
     "nnunet": "train and test the real nnU-Net on a fold of the same split",
     "benchmark": "compare methods on the same folds, with statistics and figures",
 }

@@ -90,7 +90,7 @@ def write_comparison(
     structures = [structures_table(summary, protocol=name, incomplete=lacking) for name, lacking in named]
     files.tables("structures", "Structures", structures)
 
-    samples, reason = _samples(folders, store, protocols, reference=reference)
+    samples, reason = find_samples(folders, store, protocols, reference=reference)
     files.figure("fig3", "Fig. 3: samples", samples, reason)
     files.figure("fig4", "Fig. 4: folds", folds_figure(protocols))
     looks = method_looks(all_methods(protocols))
@@ -148,7 +148,7 @@ def _check_store(store: Store, table: pd.DataFrame) -> None:
         )
 
 
-def _samples(
+def find_samples(
     run_folders: Sequence[Path], store: Store | None, protocols: Sequence[Protocol], *, reference: str
 ) -> tuple[CaptionedFigure | None, str]:
     """Draw Fig. 3, or say why it cannot be drawn."""

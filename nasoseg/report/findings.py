@@ -6,7 +6,21 @@ from typing import Any
 import pandas as pd
 
 from nasoseg.evaluation.values import ALL, ORGANS
+from nasoseg.report.per_unit import Protocol
 from nasoseg.report.wording import MINUS, SIGNIFICANT, counted, interval, listed, metric_name, number, p_value
+
+_HOW_TO_READ = (
+    "A difference is the mean over patients of each patient's difference (over the structures that both methods have"
+    " for him), with its 95 % interval by bootstrap over patients, which is not corrected for the number of"
+    " comparisons. p is that of Wilcoxon's signed-rank test, two-sided, corrected by Holm's method over {family}. A"
+    ' difference is called shown where p < 0.05. "No difference shown" does not say that the methods are equal, but'
+    " that these patients do not tell them apart. Every fold was trained once: what another random seed would change is"
+    " not in these intervals."
+)
+PAPER_WARNING = (
+    "Under protocol paper slices of the same patients were trained on, and the test fold chose the checkpoint: these"
+    " numbers are optimistic, and differences between methods may be differences in how well they remember."
+)
 
 
 def headline_sentences(statistics: pd.DataFrame, *, protocol: str, headline: str) -> list[str]:
@@ -48,6 +62,52 @@ def structure_sentences(statistics: pd.DataFrame, *, protocol: str) -> list[str]
         said = "; ".join(f"{words[kind]} {listed(names)}" for kind, names in parts.items() if names)
         sentences.append(f"{method}: {said}.")
     return sentences
+
+
+def reading_sentence(statistics: pd.DataFrame, *, protocol: str) -> str:
+    """Say what the differences, intervals and p of ``nasoseg.evaluation.compare`` are, and over how many tests."""
+    rows = statistics[statistics["protocol"] == protocol]
+    is_overall = rows["structure"].isin((ALL, ORGANS))
+    family, among = (int(part["family"].max()) if len(part) else 0 for part in (rows[is_overall], rows[~is_overall]))
+    tests = f"{counted(family, 'overall test')}, and over {counted(among, 'test')} of single structures"
+    return _HOW_TO_READ.format(family=tests)
+
+
+def ranks_sentence(ranks: pd.DataFrame, *, protocol: str, headline: str) -> str:
+    """Word the methods' mean ranks, from ``nasoseg.evaluation.ranks``."""
+    rows = ranks[(ranks["protocol"] == protocol) & (ranks["structure"] == headline)]
+    rows = rows.sort_values("mean_rank", kind="stable")
+    if rows.empty:
+        return "Mean ranks: no patient has a value."
+    n, left_out = int(rows["n"].iloc[0]), int(rows["left_out"].iloc[0])
+    if not n:
+        return "Mean ranks: no patient has a value of every method."
+    placed = [f"{row['method']} {number(row['mean_rank'], digits=2)}" for row in rows.to_dict("records")]
+    text = f"Mean ranks (1 is best) in the {counted(n, 'patient')} that every method has: {', '.join(placed)}."
+    if left_out:
+        text += f" {counted(left_out, 'patient')} without a value of every method left out."
+    p = float(rows["p"].iloc[0])
+    return text if p != p else f"{text} Friedman's test that all rank alike: {p_value(p)}."
+
+
+def coverage(protocol: Protocol) -> str:
+    """Say which folds and how many patients every method has."""
+    tested = {method: len(cells.index.unique("patient")) for method, cells in protocol.cells.items()}
+    incomplete = protocol.incomplete()
+    complete = [method for method in protocol.methods if method not in incomplete]
+    folds = f"{'fold' if len(protocol.folds) == 1 else 'folds'} {listed(protocol.folds)}"
+    patients = sorted({tested[method] for method in complete})
+    text = f"{folds}; {' or '.join(counted(count, 'patient') for count in patients)} tested by every method"
+    if not incomplete:
+        return f"{text}."
+    few = [
+        f"{method} has {'fold' if len(found) == 1 else 'folds'} {listed(found)} only, with"
+        f" {counted(tested[method], 'patient')}"
+        for method, found in incomplete.items()
+    ]
+    if not complete:
+        return f"{folds}. INCOMPLETE: {'; '.join(few)}."
+    return f"{text} that is complete. INCOMPLETE: {'; '.join(few)}."
 
 
 def _sentence(row: Mapping[Hashable, Any]) -> str:
