@@ -15,10 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every finding; 1 if there is one."""
-    from nasoseg.data.store import Store
+    from nasoseg.data.embedded import open_store
     from nasoseg.progress import ProgressDisplay
 
-    with Store(arguments.store) as store, ProgressDisplay("checking") as progress:
+    with open_store(arguments.store) as store, ProgressDisplay("checking") as progress:
         findings = store.check_header()
         for done, key in enumerate(store.keys, start=1):
             findings += store.check(key)

@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the inventory."""
+    from nasoseg.data.embedded import open_store
     from nasoseg.data.inventory import take_inventory
-    from nasoseg.data.store import Store
 
-    with Store(arguments.store) as store:
+    with open_store(arguments.store) as store:
         inventory = take_inventory(store)
     print(json.dumps(asdict(inventory), indent=2) if arguments.json else inventory_table(inventory))
     return 0

@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the split and print what is in it."""
+    from nasoseg.data.embedded import open_store
     from nasoseg.data.splits import make_split
-    from nasoseg.data.store import Store
 
     if arguments.out.exists() and not arguments.force:
         raise NasosegError(f"{arguments.out}: exists already: choose another name, or pass --force to overwrite it")
-    with Store(arguments.store) as store:
+    with open_store(arguments.store) as store:
         split = make_split(
             store,
             folds=arguments.folds,

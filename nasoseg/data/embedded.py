@@ -37,7 +37,7 @@ def embedded_store() -> Path:
         made_from.update(str(path.relative_to(SAMPLE_ROOT)).encode() + path.read_bytes())
     store = _cache() / f"sample-{made_from.hexdigest()[:16]}.h5"
     if not store.is_file():
-        prepare_nifti(SAMPLE_ROOT, store, absent=ABSENT)
+        prepare_nifti(SAMPLE_ROOT, store, absent=ABSENT, workers=1)  # a script may call it without a __main__ guard
     return store
 
 
