@@ -25,6 +25,8 @@ from pydicom.uid import (
 
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.dicom import read_ct
+from nasoseg.volumes.dicom_seg import read_seg, write_seg
+from nasoseg.volumes.rtstruct import read_rtstruct, write_rtstruct
 from nasoseg.volumes.volume import Geometry
 
 POSITIONS = {  # of the patient on the table: directions of rising columns and rows in LPS
@@ -61,6 +63,22 @@ def test_a_series_is_read_as_written(tmp_path):
     assert ct.header.SOPInstanceUID == pydicom.dcmread(paths[0]).SOPInstanceUID
     assert ct.header.PatientName == "Secretname^Jördis"
     assert "PixelData" not in ct.header
+
+
+def test_an_odd_matrix_keeps_its_last_row_and_column(tmp_path):
+    """511 x 511 of 16 bits: a slice has an odd number of pixels."""
+    hu = np.random.default_rng(0).integers(-1000, 2000, (3, 511, 511), dtype=np.int16)
+    write_ct(tmp_path / "ct", hu, intercept=-1000)
+    ct = read_ct(tmp_path / "ct")
+    assert np.array_equal(ct.volume.array, hu)
+    corner = np.zeros(hu.shape, bool)
+    corner[1, -1, -1] = corner[2, 0, 0] = True
+    write_seg(tmp_path / "seg.dcm", {"Lens_L": corner}, ct)
+    (back,) = read_seg(tmp_path / "seg.dcm", ct).values()
+    assert np.array_equal(back, corner)
+    write_rtstruct(tmp_path / "rt.dcm", {"Lens_L": corner}, ct)
+    (back,) = read_rtstruct(tmp_path / "rt.dcm", ct).values()
+    assert np.array_equal(back, corner)
 
 
 @given(grid=grids(smallest=2, largest=5), data=st.data())
