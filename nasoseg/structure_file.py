@@ -154,7 +154,7 @@ def _load_yaml(path: Path) -> Any:
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise NasosegError(f"{path}: {size} bytes, expected a structures file of at most {_MOST_BYTES}")
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise NasosegError(

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -78,8 +77,8 @@ def render(content: Mapping[str, Any]) -> str:
     template = environment.get_template("page.html")
     return template.render(
         content,
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         policy=(
             f"default-src 'none'; img-src data:; script-src 'sha256-{_sha256(script)}';"
             f" style-src 'sha256-{_sha256(style)}'; base-uri 'none'; form-action 'none'"
