@@ -1,6 +1,7 @@
 """Fixtures that many tests share: the carried sample, a small store cut from it, and OpenKBP where it lies beside."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import nasoseg
 from nasoseg.data.store import Patient, Store, pack_planes, write_store
 from nasoseg.labels import OPENKBP
 from nasoseg.volumes.volume import Geometry
+
+with suppress(ImportError):
+    import wandb  # noqa: F401  (it keeps the streams that it finds at its import: a test's own would be closed soon)
 
 SLICES = 8  # of every patient in the small store
 
