@@ -15,7 +15,8 @@ from nasoseg.labels import OPENKBP
 from nasoseg.volumes.volume import Geometry
 
 with suppress(ImportError):
-    import wandb  # noqa: F401  (it keeps the streams that it finds at its import: a test's own would be closed soon)
+    # It keeps the streams that it finds at its import, by default in the first run: a test's own are closed soon.
+    import wandb.sdk.lib.console_capture  # noqa: F401
 
 SLICES = 8  # of every patient in the small store
 

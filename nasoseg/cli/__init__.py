@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "write a trained model for other programs: ONNX, TorchScript, OpenVINO",
     "evaluate": "measure masks of any program against true masks",
     "report": "write one HTML page: tables, statistics, figures, worst cases",
+    "view": "show one study in the browser: CT and structures in three planes",
     "nnunet": "train and test the real nnU-Net on a fold of the same split",
     "benchmark": "compare methods on the same folds, with statistics and figures",
 }

@@ -9,17 +9,18 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from nasoseg.tasks.checkpoints import load_checkpoint
 
-NETWORK = [sys.executable, "-m", "nasoseg"]
+NASOSEG = [sys.executable, "-m", "nasoseg"]
 
 
-def start(*arguments, **more):
+def start(*arguments, launcher=NASOSEG, **more):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*NETWORK, *map(str, arguments)],
+        [*launcher, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -27,6 +28,12 @@ def start(*arguments, **more):
         start_new_session=True,
         **more,
     )
+
+
+def two_processes(small_store):
+    arguments = ["--data.store", small_store.path, "--data.folds", 4, "--data.batch_size", 8]
+    arguments += ["--model.init_args.width", 4, "--trainer.max_epochs", 1, "--trainer.accelerator", "cpu"]
+    return [*arguments, "--trainer.devices", 2, "--trainer.strategy", "ddp"]
 
 
 def finish(process, *, seconds=180):
@@ -42,9 +49,7 @@ def finish(process, *, seconds=180):
 def of_two(small_store, tmp_path_factory):
     """A run of two processes with one patient to validate: the second has none."""
     run = tmp_path_factory.mktemp("ddp") / "run"
-    arguments = ["--data.store", small_store.path, "--data.folds", 4, "--data.batch_size", 8]
-    arguments += ["--model.init_args.width", 4, "--trainer.max_epochs", 1, "--trainer.accelerator", "cpu"]
-    process = start("fit", *arguments, "--trainer.devices", 2, "--trainer.strategy", "ddp", "--run", run)
+    process = start("fit", *two_processes(small_store), "--run", run)
     return run, finish(process), process.returncode
 
 
@@ -75,6 +80,21 @@ def test_any_number_of_processes_measures_and_predicts_alike(of_two, tmp_path, n
     assert len({path.parent for path in written}) == 3
 
 
+@pytest.mark.slow
+def test_torchrun_starts_the_processes_too(of_two, small_store, tmp_path):
+    """The same run as with Lightning's own processes: the same weights."""
+    run = tmp_path / "run"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nasoseg"]
+    process = start("fit", *two_processes(small_store), "--run", run, launcher=launcher)
+    out = finish(process)
+    assert process.returncode == 0, out
+    assert out.count("epoch 1/1") == out.count("run folder: ") == 1
+    assert (run / "metrics.csv").read_bytes() == (of_two[0] / "metrics.csv").read_bytes()
+    ours, theirs = (load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"] for path in (run, of_two[0]))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
 def test_a_process_that_is_ended_ends_the_run_with_a_message(small_store, tmp_path):
     arguments = ["--data.store", small_store.path, "--data.folds", 4, "--data.batch_size", 8, "--run", tmp_path / "run"]
     arguments += ["--model.init_args.width", 4, "--trainer.max_epochs", 1000, "--trainer.accelerator", "cpu"]
