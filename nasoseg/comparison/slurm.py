@@ -1,5 +1,6 @@
 """Run jobs on a cluster, through submitit."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +26,7 @@ class ClusterWork:
 
     def checkpoint(self, job: Job) -> Any:
         """Tell submitit what to send again."""
-        import submitit
-
-        return submitit.helpers.DelayedSubmission(self, job)
+        return import_submitit().helpers.DelayedSubmission(self, job)
 
 
 def run_cluster(
@@ -55,10 +54,7 @@ def run_cluster(
     Raises:
         NasosegError: If submitit is not installed, there is no SLURM here, or an option is unknown.
     """
-    try:
-        import submitit
-    except ImportError as error:
-        raise NasosegError("--slurm: submitit is not installed: pip install 'nasoseg[slurm]'") from error
+    submitit = import_submitit()
     try:
         executor = submitit.AutoExecutor(folder=logs / "%j", cluster=cluster)
         executor.update_parameters(**{"timeout_min": 24 * 60, "name": "nasoseg", **options})
@@ -85,6 +81,25 @@ def run_cluster(
             handle.cancel()
             board.update(job, "stopped")
     return faults
+
+
+def import_submitit() -> Any:
+    """Import submitit without its set-up of logging, which closes the handlers that others have made in this process.
+
+    Raises:
+        NasosegError: If it is not installed.
+    """
+    level = os.environ.get("SUBMITIT_LOG_LEVEL")
+    os.environ["SUBMITIT_LOG_LEVEL"] = "NOCONFIG"
+    try:
+        import submitit
+    except ImportError as error:
+        raise NasosegError("--slurm: submitit is not installed: pip install 'nasoseg[slurm]'") from error
+    finally:
+        del os.environ["SUBMITIT_LOG_LEVEL"]
+        if level is not None:
+            os.environ["SUBMITIT_LOG_LEVEL"] = level
+    return submitit
 
 
 def _look(handle: Any) -> tuple[Any, str]:
