@@ -23,10 +23,15 @@ def safe_file_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)  # some file systems do so themselves
     name = "".join(c if c.isprintable() and c not in _FORBIDDEN else "_" for c in name)
     name = re.sub(r"\.{2,}", "_", name).lstrip(". ")
-    if _RESERVED.fullmatch(name.strip(". ")):
+    if is_device(name):
         name = "_" + name
     name = name.encode()[:_LONGEST].decode(errors="ignore").rstrip(". ")
     return name or "unnamed"
+
+
+def is_device(name: str) -> bool:
+    """Tell whether Windows takes a name for a device, whatever its case and ending: ``con``, ``NUL.nii.gz``."""
+    return _RESERVED.fullmatch(name.strip(". ")) is not None
 
 
 def printable(name: str) -> str:

@@ -80,6 +80,8 @@ class SliceDataset(Dataset[Sample]):
         }
 
     def _neighbourhood(self, key: str, z: int, what: Literal["image", "labels"]) -> npt.NDArray[Any]:
+        if not self.context:
+            return self.store.read(key, what, z)[..., None]
         last = len(self.store.voxels[key]) - 1
         low, high = max(z - self.context, 0), min(z + self.context, last)
         read = self.store.read(key, what, slice(low, high + 1))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nasoseg.errors import NasosegError
+from nasoseg.safe_names import is_device
 
 _SHORTEST_SECRET = 16  # bytes
 _SCAN_KEY = re.compile(r"(P[0-9a-f]{10})-[0-9a-f]{6}")  # as scan_key makes it
@@ -21,13 +22,14 @@ def check_name(name: str, *, what: str, remedy: str) -> None:
     """Check that a name is safe as the name of a file and of an HDF5 group.
 
     Raises:
-        NasosegError: If it has a slash of either kind, ``..`` or a control character, is blank, padded or very long.
+        NasosegError: If it has a slash of either kind, ``..`` or a control character, is blank, padded, very long, or
+            a device of Windows.
     """
-    unsafe = not name.isprintable() or any(part in name for part in ("/", "\\", ".."))
+    unsafe = not name.isprintable() or is_device(name) or any(part in name for part in ("/", "\\", ".."))
     if unsafe or name != name.strip() or name in ("", ".") or len(name) > _LONGEST_NAME:
         raise NasosegError(
             f"{what} {name[:200]!r}: expected up to {_LONGEST_NAME} printable characters without '/', '\\', '..' or"
-            f" blanks at its ends: {remedy}"
+            f" blanks at its ends, and no device of Windows such as 'con': {remedy}"
         )
 
 
@@ -102,11 +104,7 @@ def read_secret(key_file: Path) -> bytes:
     """
     try:
         if not key_file.exists():
-            descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            _make_secret(key_file)
         if os.name == "posix" and stat.S_IMODE(key_file.stat().st_mode) & 0o077:
             raise NasosegError(
                 f"{key_file}: others can read the secret (mode {stat.S_IMODE(key_file.stat().st_mode):04o}), expected"
@@ -123,3 +121,27 @@ def read_secret(key_file: Path) -> bytes:
             " does not exist, and a secret is made"
         )
     return secret
+
+
+def _make_secret(key_file: Path) -> None:
+    """Make a secret that only its owner can read: whole, or not there; one that another process made meanwhile stays.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    temporary = key_file.with_name(f".{key_file.name}.{os.getpid()}.tmp")  # `*.tmp` of parts is cleaned up
+    temporary.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, key_file)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            temporary.rename(key_file)
+    finally:
+        temporary.unlink(missing_ok=True)

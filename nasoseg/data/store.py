@@ -38,6 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasoseg.data.atomic_hdf5 import LIBVER
+from nasoseg.data.pseudonyms import check_name
 from nasoseg.data.store_writing import (
     ATTRIBUTE_SHAPES,
     FORMAT,
@@ -71,6 +72,9 @@ __all__ = [
     "write_store",
 ]
 
+_MOST_OPEN = 2048
+"""Datasets that stay open in a process: opening one takes longer than reading a slice of 128 x 128, and some 27 KiB."""
+
 # What h5py raises over a damaged file, depending on which byte is wrong.
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, MemoryError)
 
@@ -98,6 +102,7 @@ class Store:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file: h5py.File | None = None
+        self._datasets: dict[tuple[str, str], h5py.Dataset] = {}
         self._pid = -1
         if not self.path.is_file():
             raise NasosegError(f"{self.path}: no such store: expected an HDF5 file made by `nasoseg prepare`")
@@ -132,6 +137,9 @@ class Store:
         self.keys = sorted(file["patients"])
         if not self.keys:
             raise NasosegError(f"{self.path}: holds no patient: prepare it again")
+        for what, names in (("structure", self.names), ("patient", self.keys)):
+            for name in names:  # they become names of files
+                check_name(name, what=f"{self.path}: {what}", remedy="prepare the store again, with another name")
         self.voxels: dict[str, npt.NDArray[np.uint32]] = {}
         self._attributes: dict[str, dict[str, Any]] = {}
         for key in self.keys:
@@ -208,18 +216,27 @@ class Store:
             NasosegError: If a stored chunk is damaged, or the file is gone or another one; names the patient.
         """
         try:
-            if self._file is None or self._pid != os.getpid():
-                self._file = self._opened()
-                self._pid = os.getpid()
-            return np.asarray(self._file["patients"][key][name][slices])
+            return np.asarray(self._dataset(key, name)[slices])
         except (OSError, KeyError, RuntimeError, MemoryError) as error:
             raise NasosegError(
                 f"{self.path}: patient {key}: {name} cannot be read ({_one_line(error)}): the file is damaged:"
                 " see `nasoseg check`, then copy or prepare it again"
             ) from error
 
+    def _dataset(self, key: str, name: str) -> h5py.Dataset:
+        if self._file is None or self._pid != os.getpid():
+            self._datasets = {}
+            self._file = self._opened()
+            self._pid = os.getpid()
+        if (key, name) not in self._datasets:
+            if len(self._datasets) >= _MOST_OPEN:
+                self._datasets.pop(next(iter(self._datasets)))  # the one that was opened first
+            self._datasets[key, name] = self._file["patients"][key][name]
+        return self._datasets[key, name]
+
     def _opened(self) -> h5py.File:
-        file = h5py.File(self.path, "r")
+        # A chunk is a whole slice and is read at once: HDF5's cache of chunks, some MiB a dataset, would be of no use.
+        file = h5py.File(self.path, "r", rdcc_nbytes=0)
         found = as_text(file.attrs.get("content_sha256"))
         if found != self.content_sha256:
             file.close()
@@ -272,6 +289,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
+        self._datasets = {}
         if self._file is not None and self._pid == os.getpid():
             self._file.close()
         self._file = None
@@ -285,7 +303,7 @@ class Store:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None, "_pid": -1}
+        return self.__dict__ | {"_file": None, "_datasets": {}, "_pid": -1}
 
 
 def _one_line(error: BaseException) -> str:
