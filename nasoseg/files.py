@@ -30,15 +30,26 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a new, hidden folder beside ``path`` to write to; it takes the place of ``path`` when the block ends well.
 
     The hidden folder is gone whatever happens; one that a killed process left is removed by the next to write there.
+    What ``path`` held before is moved aside and then removed: no half of it is ever under the name.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp.{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary, old = path.with_name(f".tmp.{path.name}"), path.with_name(f".old.{path.name}")
+    _remove(temporary)
+    _remove(old)
     temporary.mkdir()
     try:
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(old)
         temporary.replace(path)
+        _remove(old)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a link to one: what it leads to stays."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

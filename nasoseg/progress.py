@@ -15,16 +15,18 @@ class ProgressDisplay:
 
     Args:
         title: What is being done, such as ``preparing``.
+        quiet: Whether to show nothing.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
         self.title = title
+        self.quiet = quiet
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._said = time.monotonic()
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if is_live(self._console) and not self.quiet:
             columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[what]}"))
             self._bar = Progress(TextColumn("{task.description}"), *columns, console=self._console)
             self._bar.start()
@@ -35,7 +37,7 @@ class ProgressDisplay:
         """Show that ``done`` of ``total`` pieces are done, the last of them being ``what``."""
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, what=what)
-        elif done == total or time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+        elif not self.quiet and (done == total or time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES):
             self._said = time.monotonic()
             self._console.print(f"{self.title}: {done}/{total} ({what})", markup=False, highlight=False, soft_wrap=True)
 
@@ -44,3 +46,8 @@ class ProgressDisplay:
     ) -> None:
         if self._bar:
             self._bar.stop()
+
+
+def is_live(console: Console) -> bool:
+    """Tell whether a bar can be drawn: on a terminal whose cursor moves, whatever FORCE_COLOR says of a pipe."""
+    return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal

@@ -1,7 +1,9 @@
 """nasoseg benchmark: methods x folds x protocols, with statistics."""
 
 import argparse
+import sys
 
+from nasoseg.cli.output import add_quiet
 from nasoseg.errors import NasosegError, nearest
 
 HELP = (
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="try one batch of every job, and stop")
     parser.add_argument("--report-only", action="store_true", help="write the report of what is done, and stop")
+    add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,17 +52,24 @@ def run(arguments: argparse.Namespace) -> int:
         protocols=arguments.protocols,
         only_folds=arguments.only_folds,
     )
+    say = _say_nothing if arguments.quiet else print
     if arguments.report_only:
-        report_benchmark(plan, make_jobs(plan))
+        report_benchmark(plan, make_jobs(plan), say=say)
         return 0
     if arguments.dry_run:
-        jobs, faults = try_benchmark(plan, overrides=arguments.rest)
-        print(f"{len(jobs)} jobs: {len(jobs) - len(faults)} can run, {len(faults)} cannot")
+        jobs, faults = try_benchmark(plan, overrides=arguments.rest, say=say)
+        say(f"{len(jobs)} jobs: {len(jobs) - len(faults)} can run, {len(faults)} cannot")
     else:
-        faults = run_benchmark(plan, at_once=arguments.jobs, slurm=arguments.slurm, overrides=arguments.rest)
+        how = {"slurm": arguments.slurm, "quiet": arguments.quiet}
+        faults = run_benchmark(plan, at_once=arguments.jobs, overrides=arguments.rest, say=say, **how)
+    if arguments.quiet or not arguments.dry_run:
         for name, fault in faults.items():
-            print(f"failed: {name}: {fault}")
+            print(f"failed: {name}: {fault}", file=sys.stderr if arguments.quiet else sys.stdout)
     return 1 if faults else 0
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def _options() -> list[str]:

@@ -1,9 +1,15 @@
 """``nasoseg evaluate``: measure masks that any program predicted against the truth."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from nasoseg.cli.output import add_json, add_quiet, print_json
 from nasoseg.errors import NasosegError
+
+if TYPE_CHECKING:  # torch loads slowly, and the dispatcher imports every command
+    from nasoseg.evaluation.folders import FolderScores
 
 HELP = """measure predicted masks of any program against true masks
 
@@ -45,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-missing", action="store_true", help="leave out patients without a prediction, instead of failing"
     )
     parser.add_argument("--force", action="store_true", help="overwrite FILE.csv")
+    add_json(parser)
+    add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nasoseg.progress import ProgressDisplay
     from nasoseg.tasks.results import print_scores, write_metrics
 
-    with ProgressDisplay("evaluating") as progress:
+    with ProgressDisplay("evaluating", quiet=arguments.quiet) as progress:
         found = evaluate_folders(
             arguments.prediction,
             arguments.truth,
@@ -68,14 +76,43 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     method = arguments.method or arguments.prediction.resolve().name
-    print_scores(found.scores, title=f"{method} against {arguments.truth}", metrics=SHOWN)
+    shown = not (arguments.json or arguments.quiet)
+    if shown:
+        print_scores(found.scores, title=f"{method} against {arguments.truth}", metrics=SHOWN)
     for note in found.notes:
-        print(f"note: {note}")
+        print(f"note: {note}", file=sys.stdout if shown else sys.stderr)
     if out:
         unknown = dict.fromkeys(("protocol", "fold", "store", "split"), UNKNOWN)
         write_metrics(out, found.scores, context={"method": method, **unknown})
-        print(f"values: {out}")
+        if shown:
+            print(f"values: {out}")
+    if arguments.json:
+        print_json(document(found, method=method) | {"out": out})
     return 0
+
+
+def document(found: "FolderScores", *, method: str) -> dict[str, Any]:
+    """Return the table and the notes as plain data: values per patient volume, means over patients.
+
+    Args:
+        found: What was measured.
+        method: Name of the method.
+    """
+    scores = found.scores
+    summary = scores.summary("volume")
+    structures = {
+        name: {metric: float(means[i]) for metric, means in summary.means.items()}
+        | {"patients": int(summary.counted["dsc"][i])}
+        for i, name in enumerate(scores.labels)
+    }
+    return {
+        "method": method,
+        "averaging": "volume",
+        "patients": len(scores.patients),
+        "structures": structures,
+        "all": summary.overall,
+        "notes": found.notes,
+    }
 
 
 def _check_out(out: Path, *, force: bool) -> None:

@@ -1,10 +1,11 @@
 """``nasoseg info``: say what a store holds."""
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from nasoseg.cli.output import add_json, print_json
 
 if TYPE_CHECKING:  # NumPy and HDF5 load slowly, and the dispatcher imports every command
     from nasoseg.data.inventory import Inventory
@@ -16,7 +17,7 @@ EXAMPLE = "nasoseg info openkbp.h5"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("store", metavar="STORE", type=Path, help="HDF5 store made by `nasoseg prepare`")
-    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,7 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     with open_store(arguments.store) as store:
         inventory = take_inventory(store)
-    print(json.dumps(asdict(inventory), indent=2) if arguments.json else inventory_table(inventory))
+    if arguments.json:
+        print_json(asdict(inventory))
+    else:
+        print(inventory_table(inventory))
     return 0
 
 

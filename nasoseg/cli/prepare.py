@@ -1,11 +1,14 @@
 """``nasoseg prepare``: make a store from folders of studies."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasoseg.cli.info import inventory_table
+from nasoseg.cli.output import add_quiet
 from nasoseg.errors import NasosegError
+from nasoseg.safe_names import printable
 
 if TYPE_CHECKING:  # NumPy and HDF5 load slowly, and the dispatcher imports every command
     from nasoseg.data.prepare import Summary
@@ -130,6 +133,7 @@ def _add_common(parser: argparse.ArgumentParser, force: str) -> None:
     add("--workers", metavar="N", type=int, help="processes (default: one a core, at most 8)")
     add("--skip-bad", action="store_true", help="leave out patients that cannot be used, instead of failing")
     add("--force", action="store_true", help=force)
+    add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -146,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
         "skip_bad": arguments.skip_bad,
         "pseudonym_key": arguments.pseudonym_key,
     }
-    with ProgressDisplay("preparing") as progress:
+    with ProgressDisplay("preparing", quiet=arguments.quiet) as progress:
         if arguments.source == "dicom":
             summary = prepare_dicom(
                 arguments.root,
@@ -168,6 +172,10 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=progress,
                 **common,
             )
+    if arguments.quiet:
+        for line in _named(summary.left_out):
+            print(f"left out: {printable(line)}", file=sys.stderr)
+        return 0
     print(summary_text(summary, arguments.out))
     if getattr(arguments, "key_table", None):
         print(f"\n{arguments.key_table} leads back to the patients: keep it safe and apart from the store.")
@@ -196,8 +204,6 @@ def summary_text(summary: "Summary", out: Path, *, most: int = 20) -> str:
         out: The store.
         most: Lines of notes and of patients left out that are printed.
     """
-    from nasoseg.safe_names import printable
-
     lines = [f"{out}", "", inventory_table(summary.inventory), ""]
     if summary.reused:
         lines.append(f"{summary.reused} patients had been finished by an earlier run.")

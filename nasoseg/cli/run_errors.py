@@ -1,5 +1,7 @@
 """What a run raised, on one screen."""
 
+import errno
+
 import torch
 
 from nasoseg.errors import NasosegError
@@ -27,7 +29,36 @@ def word_error(error: BaseException) -> str:
             f"a process of this run has ended ({one_screen(error)[:200]}): what ended it is said above, or by the"
             " system. What was trained is kept: resume with --ckpt_path last"
         )
+    if is_lost_worker(error):
+        return (
+            f"a data worker of this run has ended ({_own_words(error)}): often for want of memory, or of room in"
+            " /dev/shm: pass a smaller data.batch_size or fewer data.workers (0 needs no shared memory). What was"
+            " trained is kept: resume with --ckpt_path last"
+        )
+    if is_disk_error(error):
+        assert isinstance(error, OSError)
+        return (
+            f"{error.filename or 'a disk, or /dev/shm'}: {error.strerror}: expected files that can be read and written"
+            " to the end of the run: free disk space, or mend the folder. What was trained is kept: resume with"
+            " --ckpt_path last"
+        )
     return f"{type(error).__name__}: {one_screen(error)}"
+
+
+def foreseen(error: BaseException) -> BaseException | None:
+    """Return the want of memory or disk, or the lost process, that an error is or came from.
+
+    None where it has another reason, such as a mistake in code. What Lightning cleans up may fail after it, too; but a
+    file that was looked for in vain is no reason for what fails later.
+    """
+    if is_disk_error(error):
+        return error
+    found: BaseException | None = error
+    while found is not None:
+        if is_out_of_memory(found) or is_lost_process(found) or is_lost_worker(found) or _is_full(found):
+            return found
+        found = found.__cause__ or found.__context__
+    return None
 
 
 def one_screen(error: BaseException) -> str:
@@ -35,6 +66,38 @@ def one_screen(error: BaseException) -> str:
     return " ".join(str(error).split())[:900] or type(error).__name__
 
 
+def _own_words(error: BaseException) -> str:
+    """Return what an error says that a data worker handed on, without the worker's traceback."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return " ".join((lines[0] if len(lines) == 1 or "Traceback" not in str(error) else lines[-1]).split())[:200]
+
+
 def is_lost_process(error: BaseException) -> bool:
     """Tell whether one of the processes that train together heard no more of another."""
     return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Tell whether a process that read ahead has ended."""
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        ("DataLoader worker" in text and ("is killed by signal" in text or "exited unexpectedly" in text))
+        or "unable to allocate shared memory" in text
+        or "unable to write to file </torch" in text
+    )
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Tell whether a file could not be read or written for a reason that lies with the disk, not with its content."""
+    return isinstance(error, OSError) and error.errno in _DISK
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
+
+
+_DISK = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EIO", "ESTALE")
+    if hasattr(errno, name)  # not all of them on Windows
+)

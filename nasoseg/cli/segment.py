@@ -3,8 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nasoseg.cli.output import add_json, add_quiet, print_json
 from nasoseg.errors import NasosegError, writing
 
 if TYPE_CHECKING:  # torch loads slowly, and the dispatcher imports every command
@@ -66,6 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trust", action="store_true", help="let the run's config name classes of other packages")
     add("--skip-existing", action="store_true", help="leave scans alone that are in OUTPUT already")
     add("--force", action="store_true", help="overwrite scans that are in OUTPUT already")
+    add_json(parser)
+    add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,7 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
         todo = _to_do(scans, arguments)
         _check_formats(todo, formats)
         if not todo:
-            print(f"{output}: has all {len(scans)} scans already")
+            if arguments.json:
+                print_json({"scans": [], "failed": {}})
+            elif not arguments.quiet:
+                print(f"{output}: has all {len(scans)} scans already")
             return 0
         return _segment_all(todo, formats, arguments)
 
@@ -90,17 +96,18 @@ def _segment_all(scans: "list[Scan]", formats: list[str], arguments: argparse.Na
     from nasoseg.inference.ensemble import Ensemble
     from nasoseg.inference.runs import load_models
     from nasoseg.inference.segment import segment_study
-    from nasoseg.inference.summary import summary_table, write_summary
+    from nasoseg.inference.summary import summary_table
     from nasoseg.progress import ProgressDisplay
 
     models = load_models(arguments.models, device=arguments.device, trust=arguments.trust)
     ensemble = Ensemble(models, mirror=arguments.mirror)
     cleaning = Cleaning(_split(arguments.largest_component), _split(arguments.fill_holes))
     failed: dict[str, str] = {}
+    documents: list[dict[str, Any]] = []
     for number, scan in enumerate(scans, start=1):
         title = f"segmenting {number} of {len(scans)}" if len(scans) > 1 else "segmenting"
         try:
-            with ProgressDisplay(title) as progress:
+            with ProgressDisplay(title, quiet=arguments.quiet) as progress:
                 study = scan.read(resample=arguments.resample)
                 found = segment_study(
                     ensemble, study, cleaning=cleaning, batch_size=arguments.batch_size, progress=progress
@@ -110,12 +117,19 @@ def _segment_all(scans: "list[Scan]", formats: list[str], arguments: argparse.Na
             failed[scan.name] = str(error)
             print(f"{scan.name}: {error}", file=sys.stderr)
             continue
+        notes, place = [*found.remarks, *remarks], _place(found.study.name, arguments.output)
+        scanned = {"scan": found.study.name, "written": place, "volumes_ml": found.volumes_ml}
+        documents.append(scanned | {"warnings": found.warnings, "notes": notes})
+        if arguments.json or arguments.quiet:
+            for warning in found.warnings:
+                print(f"{found.study.name}: warning: {warning}", file=sys.stderr)
+            continue
         print(summary_table(found, ensemble.training))
-        for line in (*found.remarks, *remarks):
+        for line in notes:
             print(f"note: {line}")
-        print(f"written: {_place(found.study.name, arguments.output)}\n", flush=True)
-        if arguments.output.suffix != ".dcm":
-            write_summary(arguments.output / SUMMARY, found)
+        print(f"written: {place}\n", flush=True)
+    if arguments.json:
+        print_json({"scans": documents, "failed": failed})
     if failed:
         raise NasosegError(
             f"{len(failed)} of {len(scans)} scans could not be segmented ({', '.join(list(failed)[:5])}): the reasons"
@@ -169,6 +183,7 @@ def _place(name: str, output: Path) -> Path:
 def _write(found: "Segmentation", formats: list[str], arguments: argparse.Namespace) -> list[str]:
     """Write one scan's results, all of them or none; return remarks."""
     from nasoseg.files import whole_folder
+    from nasoseg.inference.summary import write_summary
 
     formats = formats or (["rtstruct"] if found.study.ct else ["nifti"])
     output: Path = arguments.output
@@ -185,6 +200,8 @@ def _write(found: "Segmentation", formats: list[str], arguments: argparse.Namesp
                 remarks += found.to_seg(folder / "seg.dcm", label=arguments.label)
             if "nifti" in formats:
                 found.to_nifti(folder)
+            # Before the folder has its name: one that is there is not segmented again, and its rows would be lacking.
+            write_summary(output / SUMMARY, found)
     return list(dict.fromkeys(remarks))
 
 

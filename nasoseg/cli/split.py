@@ -2,8 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nasoseg.cli.output import add_json, add_quiet, print_json
 from nasoseg.errors import NasosegError
 
 if TYPE_CHECKING:  # NumPy and HDF5 load slowly, and the dispatcher imports every command
@@ -35,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of each fold's training patients that pick the checkpoint, clean only (default: %(default)s)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT.json")
+    add_json(parser)
+    add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,10 +56,43 @@ def run(arguments: argparse.Namespace) -> int:
             validation_fraction=arguments.validation_fraction,
         )
         split.save(arguments.out)
-        print(f"{arguments.out}: {len(split.folds)} folds, protocol {split.protocol}, seed {split.seed}")
-        print(f"SHA-256 {split.sha256}\n")
-        print(summary(split, store))
+        if arguments.json:
+            print_json(document(split, store, arguments.out))
+        elif not arguments.quiet:
+            print(f"{arguments.out}: {len(split.folds)} folds, protocol {split.protocol}, seed {split.seed}")
+            print(f"SHA-256 {split.sha256}\n")
+            print(summary(split, store))
     return 0
+
+
+def document(split: "Split", store: "Store", path: Path) -> dict[str, Any]:
+    """Return what is in a split, as plain data: counts, no patient's key.
+
+    Args:
+        split: The split.
+        store: Its store.
+        path: Its file.
+    """
+    from nasoseg.data.splits import PARTS
+
+    folds = []
+    for fold in range(len(split.folds)):
+        counts = split.annotated_counts(store, fold)
+        members = {part: split.part(fold, part) for part in PARTS}
+        folds.append(
+            {
+                part: {"patients": len(of), "slices": sum(map(len, of.values())), "annotated": counts[part]}
+                for part, of in members.items()
+            }
+        )
+    return {
+        "split": path,
+        "sha256": split.sha256,
+        "store_sha256": split.store_sha256,
+        "protocol": split.protocol,
+        "seed": split.seed,
+        "folds": folds,
+    }
 
 
 def summary(split: "Split", store: "Store") -> str:

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,24 +13,29 @@ import torch
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
+from rich.console import Console
 from safetensors.torch import save
 
 from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
-from nasoseg.cli.run_errors import is_lost_process, one_screen, own_error, word_error
+from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
 from nasoseg.cli.training_parser import HintingParser
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
+from nasoseg.progress import is_live
 from nasoseg.tasks.base import SegmentationTask
-from nasoseg.tasks.checkpoints import AtomicCheckpointIO, load_checkpoint
-from nasoseg.tasks.loading import load_weights
+from nasoseg.tasks.batch_limit import advise_batch
+from nasoseg.tasks.building import load_weights
+from nasoseg.tasks.card_text import MODEL_CARD
+from nasoseg.tasks.checkpoints import LAST, PREVIOUS, AtomicCheckpointIO, furthest_whole, load_checkpoint
 from nasoseg.tasks.memory import is_out_of_memory
 from nasoseg.tasks.predictions import NiftiPredictions
 from nasoseg.tasks.progress import EpochLines, LiveBar
 from nasoseg.tasks.results import print_scores, result_context, write_metrics
 from nasoseg.tasks.run_facts import run_facts
+from nasoseg.tasks.run_record import RECORD, record_start, start_facts
 from nasoseg.tasks.wandb_artifacts import log_model, log_store, log_table
 from nasoseg.tasks.wandb_run import KEPT, wandb_runs
 
@@ -51,10 +55,12 @@ def run_training(command: str, arguments: Sequence[str]) -> int:
     try:
         getattr(cli, command)()
         code = 0
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not (is_out_of_memory(error) or is_lost_process(error)):
+    except (MemoryError, OSError, RuntimeError) as error:
+        reason = foreseen(error)
+        if reason is None:
             raise
-        raise NasosegError(word_error(error)) from error
+        advice = advise_batch(cli.trainer, cli.model, cli.datamodule, error) if is_out_of_memory(error) else ""
+        raise NasosegError(word_error(reason) + advice) from error
     except SystemExit:
         if cli.trainer.interrupted:  # Lightning's answer to Ctrl-C, with code 1 and without a word
             raise KeyboardInterrupt from None
@@ -101,6 +107,7 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments alone, whatever ``sys.argv`` holds."""
         self.config = parser.parse_args(args)
+        self.quiet = bool(self.config.pop("quiet", False))  # of this call, not of the run
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run needs beside model, data and trainer."""
@@ -111,6 +118,7 @@ class TrainingCLI(LightningCLI):
             default=None,
             help="Name of the method in metrics.csv and figures (default: the model's class).",
         )
+        parser.add_argument("-q", "--quiet", action="store_true", help="Print errors and warnings alone.")
         parser.add_argument("--force", type=bool, default=False, help="Overwrite the results in the run folder.")
         parser.add_argument(
             "--ckpt_path",
@@ -131,10 +139,10 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settle the run folder, and what is always on."""
         self.run_folder = Path(self.config.run or self._default_run())
-        live = self.config.trainer.enable_progress_bar is not False and sys.stdout.isatty()
+        live = self.config.trainer.enable_progress_bar is not False and is_live(Console())
         self.config.trainer.enable_progress_bar = False  # Lightning's own
         self.config.trainer.logger = with_own_wandb(self.config.trainer.logger)
-        self.trainer_defaults["callbacks"] = self._callbacks(LiveBar() if live else EpochLines())
+        self.trainer_defaults["callbacks"] = self._callbacks(self._progress(live=live))
 
     def instantiate_classes(self) -> None:
         """Build what the config names; word what its classes raise."""
@@ -171,7 +179,7 @@ class TrainingCLI(LightningCLI):
         self._claim_run_folder(resuming=resume is not None)
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
-        self._write_run()
+        self._write_run(resuming=resume is not None)
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self._announce()
@@ -188,11 +196,12 @@ class TrainingCLI(LightningCLI):
             self._load()  # the best, not the last
             if self.trainer.is_global_zero:
                 self._write_weights()
+                self._write_card()
 
     def validate(self) -> None:
         """Measure a checkpoint on the validation patients."""
         self._load()
-        self.trainer.validate(self.model, datamodule=self.datamodule)
+        self.trainer.validate(self.model, datamodule=self.datamodule, verbose=not self.quiet)
 
     def test(self) -> None:
         """Measure a checkpoint on the test patients; write and print the table."""
@@ -209,15 +218,17 @@ class TrainingCLI(LightningCLI):
         write_metrics(self.run_folder / "metrics.csv", scores, context=context)
         for logger in wandb_runs(self.trainer):
             log_table(logger, self.run_folder / "metrics.csv")
-        title = f"{self._method}, test patients of fold {data.fold}, protocol {data.protocol}"
-        print_scores(scores, title=title)
-        print(f"run folder: {self.run_folder}")
+        self._write_card()
+        if not self.quiet:
+            title = f"{self._method}, test patients of fold {data.fold}, protocol {data.protocol}"
+            print_scores(scores, title=title)
+            print(f"run folder: {self.run_folder}")
 
     def predict(self) -> None:
         """Write the masks of the test patients as NIfTI on their original grids."""
         self._load()
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and not self.quiet:
             print(f"predictions: {self.run_folder / 'predictions'}")
 
     @property
@@ -248,6 +259,8 @@ class TrainingCLI(LightningCLI):
         named = named or "best"
         folder = self.run_folder / "checkpoints"
         path = folder / f"{named}.ckpt" if named in ("best", "last") else Path(named)
+        if named == "last":
+            path = furthest_whole([folder / LAST, folder / PREVIOUS]) or path
         if not path.is_file():
             raise NasosegError(
                 f"--ckpt_path: no checkpoint {path}: train first, or name a file that `nasoseg fit` wrote"
@@ -260,8 +273,8 @@ class TrainingCLI(LightningCLI):
             return self._checkpoint(self.config.ckpt_path)
         if not _begun_again():
             return None
-        kept = [*self.run_folder.glob(_REQUEUED), *self.run_folder.glob("checkpoints/last.ckpt")]
-        return max(kept, key=lambda path: path.stat().st_mtime, default=None)
+        folder = self.run_folder / "checkpoints"
+        return furthest_whole([*self.run_folder.glob(_REQUEUED), folder / LAST, folder / PREVIOUS])
 
     def _default_run(self) -> str:
         method = self.config.model.class_path.rpartition(".")[2].lower()
@@ -293,7 +306,7 @@ class TrainingCLI(LightningCLI):
             else:
                 path.unlink()
 
-    def _write_run(self) -> None:
+    def _write_run(self, *, resuming: bool) -> None:
         if not self.trainer.is_global_zero:
             return
         try:
@@ -306,6 +319,8 @@ class TrainingCLI(LightningCLI):
             text = self.parser.dump(self.config, skip_none=False)
             with whole_file(self.run_folder / "config.yaml") as temporary:
                 temporary.write_text(text, encoding="utf-8")
+            facts = start_facts(self.trainer, self.model, self.datamodule, method=self._method)
+            record_start(self.run_folder, facts, resuming=resuming)
         except OSError as error:
             raise NasosegError(f"--run: {self.run_folder} cannot be written ({error}): choose another") from error
 
@@ -320,8 +335,13 @@ class TrainingCLI(LightningCLI):
         for logger in wandb_runs(self.trainer):
             log_model(logger, self.run_folder)
 
+    def _write_card(self) -> None:
+        from nasoseg.report.model_card import write_model_card  # it loads slowly, and is needed at the end
+
+        write_model_card(self.run_folder)
+
     def _announce(self) -> None:
-        if not self.trainer.is_global_zero:
+        if not self.trainer.is_global_zero or self.quiet:
             return
         data = self.datamodule
         counts = ", ".join(f"{len(data.slices(part))} {part}" for part in ("train", "validation", "test"))
@@ -331,6 +351,11 @@ class TrainingCLI(LightningCLI):
             f" patients: {counts}; protocol {data.protocol}, fold {data.fold}",
             flush=True,
         )
+
+    def _progress(self, *, live: bool) -> EpochLines:
+        if self.quiet:
+            return EpochLines(Console(quiet=True))
+        return LiveBar() if live else EpochLines()
 
     def _callbacks(self, progress: lightning.Callback) -> list[lightning.Callback]:
         if self.command == "fit":
@@ -349,6 +374,8 @@ _RESULTS = (
     "config.yaml",
     "split.json",
     f"{TRAINING_DATA}.json",
+    RECORD,
+    MODEL_CARD,
     "checkpoints",
     "logs*",
     "metrics.csv",

@@ -25,7 +25,13 @@ Say = Callable[[str], None]
 
 
 def run_benchmark(
-    plan: Plan, *, at_once: int = 1, slurm: bool = False, overrides: Sequence[str] = (), say: Say = print
+    plan: Plan,
+    *,
+    at_once: int = 1,
+    slurm: bool = False,
+    overrides: Sequence[str] = (),
+    say: Say = print,
+    quiet: bool = False,
 ) -> dict[str, str]:
     """Run what is left of a benchmark, and write its report.
 
@@ -35,6 +41,7 @@ def run_benchmark(
         slurm: Whether to send the jobs to a cluster instead.
         overrides: Further arguments of every `nasoseg fit`, such as ``--trainer.max_epochs 3``.
         say: Takes lines for the user.
+        quiet: Whether the table of what runs is left out.
 
     Returns:
         Job name -> why it cannot run, or failed. Empty when all succeeded.
@@ -46,7 +53,7 @@ def run_benchmark(
     runnable = [job for job in jobs if job.name not in faults]
     left = [job for job in runnable if not job.done]
     say(f"{len(jobs)} jobs: {len(runnable) - len(left)} done before, {len(left)} to run, {len(faults)} cannot run")
-    with Board(jobs, slots=len(left) if slurm else at_once) as board:
+    with Board(jobs, slots=len(left) if slurm else at_once, quiet=quiet) as board:
         for job in jobs:
             if job.name in faults:
                 board.update(job, "failed")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nasoseg.comparison.jobs import Job
 from nasoseg.comparison.work import Progress, State
+from nasoseg.progress import is_live
 
 _SECONDS_BETWEEN_LINES = 60.0
 _STYLE: Mapping[State, str] = {
@@ -30,11 +31,13 @@ class Board:
     Args:
         jobs: All jobs, in their order.
         slots: How many run at once, for the time left.
+        quiet: Say nothing.
     """
 
-    def __init__(self, jobs: Sequence[Job], *, slots: int) -> None:
+    def __init__(self, jobs: Sequence[Job], *, slots: int, quiet: bool = False) -> None:
         self.jobs = list(jobs)
         self.slots = slots
+        self.quiet = quiet
         self.states: dict[str, State] = {job.name: "waiting" for job in jobs}
         self.progress: dict[str, Progress] = {}
         self.scores: dict[str, float] = {}
@@ -43,7 +46,7 @@ class Board:
         self._said = time.monotonic()
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if is_live(self._console) and not self.quiet:
             self._live = Live(self, console=self._console, refresh_per_second=2)
             self._live.start()
         return self
@@ -62,7 +65,8 @@ class Board:
             self.progress[job.name] = progress
         if score is not None:
             self.scores[job.name] = score
-        if self._live is None and (changed or time.monotonic() - self._said > _SECONDS_BETWEEN_LINES):
+        due = changed or time.monotonic() - self._said > _SECONDS_BETWEEN_LINES
+        if self._live is None and not self.quiet and due:
             self._said = time.monotonic()
             cell = self._cell(job).plain
             shown = state if cell in (state, ".") else f"{state} {cell}"

@@ -11,6 +11,7 @@ from nasoseg.comparison.plan import Method, Plan
 from nasoseg.data.splits import Protocol, Split
 from nasoseg.errors import NasosegError
 from nasoseg.locks import file_lock
+from nasoseg.tasks.checkpoints import LAST, PREVIOUS
 
 Command = tuple[str, ...]
 
@@ -82,7 +83,7 @@ class Job:
             return [] if self.done else [(*base, "nnunet", *self.arguments)]
         left: list[Command] = []
         if not self.trained:
-            resume = (self.run / "checkpoints" / "last.ckpt").is_file()
+            resume = any((self.run / "checkpoints" / name).is_file() for name in (LAST, PREVIOUS))
             # What a run killed before its first checkpoint left is written over.
             how = ("--ckpt_path", "last") if resume else ("--force", "true")
             left.append((*base, "fit", "--config", str(self.config), *how))

@@ -51,8 +51,11 @@ class Work:
 
     def poll(self) -> State:
         """Go on to the next command where one has ended; return the state."""
-        if self.state == "elsewhere" and self.job.done:
-            self.state = "done"
+        if self.state == "elsewhere":
+            if self.job.done:
+                self.state = "done"
+            else:
+                self.start()  # what outlived a killed benchmark may have ended without doing all that is left
         if self.state == "running" and self._process is not None and (code := self._process.poll()) is not None:
             if code == 0:
                 self._next()

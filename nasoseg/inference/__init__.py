@@ -1,3 +1,5 @@
+"""From a trained model and a scan to named masks on the scan's own grid."""
+
 from nasoseg.inference.cleaning import Cleaning
 from nasoseg.inference.exported import load_exported
 from nasoseg.inference.segment import segment

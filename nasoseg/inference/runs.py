@@ -42,7 +42,7 @@ def find_runs(path: Path) -> list[Path]:
     Raises:
         NasosegError: If there is none.
     """
-    if path.is_file() or (path / _CHECKPOINTS).is_dir():
+    if path.is_file() or (path / _CHECKPOINTS).is_dir() or (path / "model.safetensors").is_file():
         return [path]
     runs = sorted(p for p in path.iterdir() if (p / _CHECKPOINTS).is_dir()) if path.is_dir() else []
     if not runs:

@@ -18,12 +18,13 @@ from nasoseg.errors import NasosegError
 from nasoseg.heads import Head, channels, decide, expand_planes, structure_logits, structure_probabilities
 from nasoseg.losses import DiceFocalLoss, StagedLoss
 from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, SurfaceMetrics, merge_scores
+from nasoseg.tasks.sharing import Shareable
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 
 
-class SegmentationTask(lightning.LightningModule):
+class SegmentationTask(Shareable, lightning.LightningModule):
     """Train, validate, test and predict with any network that maps images to logits.
 
     A subclass builds the network; everything else is here, so that all methods are treated alike.
@@ -97,18 +98,20 @@ class SegmentationTask(lightning.LightningModule):
             "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": self.lr_interval},
         }
 
+    def training_losses(self, batch: Sample) -> dict[str, Tensor]:
+        """Return what training minimises as ``loss``, and under other names what it is made of."""
+        target = expand_planes(batch["labels"], len(self.labels))
+        loss, losses = self.staged_loss(self.stages(batch["image"]), target, batch["annotated"])
+        stages = {f"loss_stage{number}": stage_loss for number, stage_loss in enumerate(losses, start=1)}
+        return {"loss": loss, **(stages if len(stages) > 1 else {})}
+
     def training_step(self, batch: Sample, batch_number: int) -> Tensor:
         """Return the loss of a batch."""
-        target = expand_planes(batch["labels"], len(self.labels))
-        loss: Tensor
-        loss, losses = self.staged_loss(self.stages(batch["image"]), target, batch["annotated"])
-        count = len(batch["patient"])
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
-        if len(losses) > 1:
-            for number, stage_loss in enumerate(losses, start=1):
-                name = f"train/loss_stage{number}"
-                self.log(name, stage_loss, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
-        return loss
+        losses = self.training_losses(batch)
+        about: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
+        for name, value in losses.items():
+            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=len(batch["patient"]), **about)
+        return losses["loss"]
 
     def on_fit_start(self) -> None:
         """Check that the data are what the network was made for, before hours are spent."""

@@ -2,6 +2,10 @@
 
 import os
 import random
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +17,30 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 
+LAST = "last.ckpt"
+"""The newest state of a training run."""
+PREVIOUS = "previous.ckpt"
+"""The state before it, kept in case the newest is damaged."""
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write a checkpoint to a temporary file and give it its name when it is on the disk.
 
-    Lightning writes in place (lightning#19970): a run that is killed while saving loses its last checkpoint.
+    Lightning writes in place (lightning#19970): a run that is killed while saving loses its last checkpoint. What
+    ``last.ckpt`` held before becomes ``previous.ckpt``.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save atomically."""
         final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
         try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            for left in final.parent.glob(f".*.tmp.{final.name}"):  # by a process that was killed while saving
+                left.unlink(missing_ok=True)
             with whole_file(final) as temporary:
-                torch.save(checkpoint, temporary)
+                _save(checkpoint, temporary)
+                if final.name == LAST and final.is_file():
+                    _keep(final, final.with_name(PREVIOUS))
         except OSError as error:
             raise NasosegError(
                 f"{final}: the checkpoint could not be written ({error}): free disk space, then resume with"
@@ -42,12 +56,14 @@ def load_checkpoint(path: str | os.PathLike[str], *, map_location: Any = "cpu") 
     """Load a checkpoint's tensors and plain data; code in it is never run.
 
     Raises:
-        NasosegError: If the file is missing, is no checkpoint, is truncated, or needs more than tensors and plain data.
+        NasosegError: If the file is missing, is no checkpoint, is truncated or otherwise damaged, or needs more than
+            tensors and plain data.
     """
     path = Path(path)
     if not path.is_file():
         raise NasosegError(f"{path}: no such checkpoint: expected a file that `nasoseg fit` wrote, such as best.ckpt")
     try:
+        _check_archive(path)
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch.load raises a dozen unrelated types on a damaged or hostile file
         # The first sentence alone: torch goes on to advise loading with less safety.
@@ -59,6 +75,21 @@ def load_checkpoint(path: str | os.PathLike[str], *, map_location: Any = "cpu") 
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise NasosegError(f"{path}: no checkpoint: it has no state_dict; expected a file that `nasoseg fit` wrote")
     return checkpoint
+
+
+def furthest_whole(paths: Iterable[Path]) -> Path | None:
+    """Return, of checkpoints that are there and whole, the one of the most training steps; None if there is none.
+
+    Damaged ones are named on stderr. Steps, not times: a clock may have been set back. Of equals the first.
+    """
+    steps: dict[Path, int] = {}
+    for path in paths:
+        if path.is_file():
+            try:
+                steps[path] = int(load_checkpoint(path).get("global_step", 0))
+            except NasosegError as error:
+                print(f"passed over: {error}", file=sys.stderr)
+    return max(steps, key=steps.__getitem__, default=None)
 
 
 class RandomState(lightning.Callback):
@@ -94,3 +125,46 @@ class RandomState(lightning.Callback):
         np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
         version, inner, gauss_next = state["python"]
         random.setstate((version, tuple(inner), gauss_next))
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Save with torch, whose own error of a full disk says nothing of the disk.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with path.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+
+def _keep(path: Path, name: Path) -> None:
+    """Give a file that is about to be replaced another name."""
+    with whole_file(name) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, temporary)
+
+
+def _check_archive(path: Path) -> None:
+    """Check a checkpoint's checksums, which torch writes and does not read: a changed bit would be a wrong weight.
+
+    Raises:
+        ValueError: If they are wrong, or its parts would take more memory than the file does, as in a zip bomb.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # torch's format before 1.6, or no checkpoint
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("its parts are compressed, which torch does not do")
+        size = sum(part.file_size for part in parts)
+        if size > path.stat().st_size:
+            raise ValueError(f"its parts claim {size} bytes, more than the file has")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"its part {damaged} does not have its checksum")

@@ -1,11 +1,9 @@
-"""A trained model from its run folder: weights and plain data, no code from the file."""
+"""A trained model from its run folder, or from a folder that was shared: weights and plain data, no code."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
-import lightning
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -13,11 +11,10 @@ from safetensors.torch import load_file
 from nasoseg.data.training_data import TRAINING_DATA, TrainingData, read_training_data, training_data_from
 from nasoseg.errors import NasosegError
 from nasoseg.tasks.base import SegmentationTask
+from nasoseg.tasks.building import build_task, load_weights
+from nasoseg.tasks.card_text import MODEL_CARD
 from nasoseg.tasks.checkpoints import load_checkpoint
-
-TRUSTED = ("nasoseg.", "torch.nn.", "torch.optim.", "torchvision.models.", "segmentation_models_pytorch.")
-"""Import paths that a run folder's config may name without ``trust``."""
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+from nasoseg.tasks.shared_folder import load_shared, shared_folder
 
 
 def load(
@@ -26,8 +23,8 @@ def load(
     """Load a trained model for inference.
 
     Args:
-        path: A run folder, or a checkpoint in one.
-        model: The model to load the weights into; built from the run folder's ``config.yaml`` by default.
+        path: A run folder, or a checkpoint in one; or a folder that ``save_pretrained`` wrote.
+        model: The model to load the weights into; built from the folder's config by default.
         trust: Whether the config may name classes of other packages, whose code then runs.
 
     Returns:
@@ -38,6 +35,8 @@ def load(
             trusted.
     """
     path = Path(path)
+    if (shared := shared_folder(path)) is not None:
+        return load_shared(shared, model=model, trust=trust)
     run = path if path.is_dir() else path.parent.parent
     weights, described = _weights(path)
     if model is None:
@@ -47,23 +46,9 @@ def load(
         model.training_data = described
     elif (run / f"{TRAINING_DATA}.json").is_file():
         model.training_data = read_training_data(run / f"{TRAINING_DATA}.json")
+    if (path.is_dir() or path.stem == "best") and (run / MODEL_CARD).is_file():  # the card is of the best weights
+        model.model_card = (run / MODEL_CARD).read_text(encoding="utf-8", errors="replace")
     return model.eval()
-
-
-def load_weights(model: lightning.LightningModule, weights: dict[str, Any], *, where: str) -> None:
-    """Load named tensors into a model, all or none.
-
-    Raises:
-        NasosegError: If names or shapes differ.
-    """
-    own = model.state_dict()
-    wrong = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
-    if wrong:
-        raise NasosegError(
-            f"{where}: the weights are of another network ({len(wrong)} tensors differ, for example {wrong[0]!r}):"
-            " use the config.yaml of their run folder"
-        )
-    model.load_state_dict(weights)
 
 
 def _weights(path: Path) -> tuple[dict[str, Any], TrainingData | None]:
@@ -88,56 +73,15 @@ def _weights(path: Path) -> tuple[dict[str, Any], TrainingData | None]:
 
 
 def _build(path: Path, *, trust: bool) -> SegmentationTask:
-    from lightning.pytorch.cli import LightningArgumentParser
-
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         model, data = dict(config["model"]), dict(config["data"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        windows = data.get("windows_hu") or [None]
+        context = int(data.get("context") or 0)
+        made = training_data_from({"windows_hu": windows, "context": context}) if windows[0] else None
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise NasosegError(f"{path}: cannot be read as a run's config ({error}): pass model=...") from error
-    if not trust:
-        _check_trusted(model, path)
-    windows = data.get("windows_hu") or [None]
-    arguments = dict(model.get("init_args") or {})
-    arguments["labels"] = data.get("labels")
-    arguments["in_channels"] = len(windows) * (2 * int(data.get("context") or 0) + 1)
-    parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(SegmentationTask, "model")
-    try:
-        made = training_data_from({"windows_hu": windows, "context": data.get("context")}) if windows[0] else None
-        parsed = parser.parse_object({"model": {"class_path": model["class_path"], "init_args": arguments}})
-        built: SegmentationTask = parser.instantiate(parsed).model
-    except Exception as error:  # whatever a class of the config raises
-        raise NasosegError(f"{path}: the model cannot be built ({error}): pass model=...") from error
+    channels = len(windows) * (2 * context + 1)
+    built = build_task(model, labels=data.get("labels"), in_channels=channels, where=str(path), trust=trust)
     built.training_data = made  # of a run without a description; on what pixels it was trained is not known then
     return built
-
-
-def _check_trusted(node: Any, path: Path) -> None:
-    """Refuse a class whose code nobody vouched for, however it is named: the parser takes a class_path alone, too."""
-    if isinstance(node, str):
-        try:
-            inner = yaml.safe_load(node)  # the parser reads a string as YAML
-        except yaml.YAMLError:
-            inner = None
-        if isinstance(inner, dict | list):
-            _check_trusted(inner, path)
-        elif _DOTTED.fullmatch(node.strip()):
-            _check_name(node.strip(), path)
-    elif isinstance(node, dict):
-        if node.get("class_path") is not None:
-            _check_name(str(node["class_path"]), path)
-        for key, child in node.items():
-            if key not in ("class_path", "labels"):  # structures may have dots in their names, and are not looked up
-                _check_trusted(child, path)
-    elif isinstance(node, list):
-        for child in node:
-            _check_trusted(child, path)
-
-
-def _check_name(named: str, path: Path) -> None:
-    if not named.startswith(TRUSTED):
-        raise NasosegError(
-            f"{path}: names the class {named!r}, whose code would run: pass trust=True if you know where the file"
-            " comes from"
-        )

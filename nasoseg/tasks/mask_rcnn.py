@@ -102,16 +102,11 @@ class MaskRCNN(SegmentationTask):
         """Map images (b, c, h, w) to the logits of the one stage."""
         return [_logits(self.network(image)) - torch.logit(self.thresholds)[:, None, None]]
 
-    def training_step(self, batch: Sample, batch_number: int) -> Tensor:
-        """Return the sum of the five losses of a batch."""
+    def training_losses(self, batch: Sample) -> dict[str, Tensor]:
+        """Return the sum of the five losses of a batch as ``loss``, and each."""
         target = expand_planes(batch["labels"], len(self.labels))
         losses = self.network.losses(batch["image"], target, batch["annotated"])
-        loss = torch.stack(list(losses.values())).sum()
-        about: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
-        about["batch_size"] = len(batch["patient"])
-        self.log("train/loss", loss, prog_bar=True, **about)
-        self.log_dict({f"train/{name}": value for name, value in losses.items()}, **about)
-        return loss
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew: at all thresholds while training, at the chosen ones otherwise."""

@@ -57,7 +57,8 @@ def test_importing_nasoseg_is_cheap():
 
     ours = seconds("import nasoseg; nasoseg.TwoStageUNet, nasoseg.SliceDataModule, nasoseg.load")
     assert ours < 2.5 * seconds("import torch, lightning")
-    code = "import sys, nasoseg; sys.exit(any(m in sys.modules for m in ('torch', 'wandb', 'matplotlib', 'pydicom')))"
+    heavy = ("torch", "wandb", "matplotlib", "pydicom", "huggingface_hub")
+    code = f"import sys, nasoseg; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -33,7 +33,16 @@ class Refiner(torch.nn.Module):
 """
 
 
-RUN_FILES = {"config.yaml", "split.json", "training_data.json", "checkpoints", "logs", "metrics.csv"}
+RUN_FILES = {
+    "config.yaml",
+    "split.json",
+    "training_data.json",
+    "run.json",
+    "checkpoints",
+    "logs",
+    "metrics.csv",
+    "model_card.md",
+}
 
 
 def test_fit_leaves_a_whole_run_folder(trained, small_store):
