@@ -17,6 +17,7 @@ import yaml
 from nasoseg.errors import NasosegError, nearest
 from nasoseg.name_patterns import LONGEST_NAME, compile_pattern
 from nasoseg.safe_names import printable
+from nasoseg.yaml_files import read_yaml
 
 SHIPPED = Path(__file__).with_name("structures.yaml")
 ROI_TYPES = (
@@ -26,7 +27,6 @@ ROI_TYPES = (
 )  # fmt: skip
 """RT ROI Interpreted Types: DICOM PS3.3, C.8.8.8."""
 
-_MOST_BYTES = 1 << 20
 _SECTIONS = ("extends", "structures", "pairs", "names", "ignore", "sets")
 _KEYS = ("tg263", "type", "colour", "synonyms", "patterns")
 
@@ -103,7 +103,7 @@ def read_structure_file(path: str | os.PathLike[str]) -> StructureFile:
             an unusable name, or a regular expression that is wrong or could take very long.
     """
     path = Path(path)
-    given = _mapping(_load_yaml(path), str(path), _SECTIONS)
+    given = _mapping(read_yaml(path, kind="a structures file", keys=_SECTIONS, loader=_Loader), str(path), _SECTIONS)
     extends = given.get("extends", "shipped")
     if not isinstance(extends, str) or not extends:
         raise _wrong(f"{path}: extends", extends, "`shipped`, `nothing` or another structures file")
@@ -147,19 +147,6 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands there twice", key_node.start_mark)
             seen.add(key if isinstance(key, Hashable) else id(key_node))
         return super().construct_mapping(node, deep)
-
-
-def _load_yaml(path: Path) -> Any:
-    try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise NasosegError(f"{path}: {size} bytes, expected a structures file of at most {_MOST_BYTES}")
-        return _Loader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise NasosegError(
-            f"{path}: cannot be read as a structures file ({reason}): expected YAML with {', '.join(_SECTIONS)}"
-        ) from error
 
 
 def _entry(name: str, value: Any, where: str) -> Entry:

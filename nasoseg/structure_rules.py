@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -71,7 +72,8 @@ class FileRules:
                 if key is None:
                     valid = [*keys, *(name for layer in below for name in layer.exact)]
                     raise NasosegError(
-                        f"{file.path}: names: {name!r}: no structure {structure!r}: {nearest(structure, valid)}"
+                        f"{file.path}: names: {reprlib.repr(name)}: no structure {reprlib.repr(structure)}:"
+                        f" {nearest(structure[:LONGEST_NAME], valid)}"
                     )
                 self._add(name, Claim((key,), "synonym", "names"))
 

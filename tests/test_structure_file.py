@@ -93,7 +93,7 @@ def test_files_in_a_circle_are_refused(written):
     ("ignore: zz*", "ignore: found 'zz\\*', expected a list"),
     ("sets: {a: b}", "sets.a: found 'b', expected a list"),
     ("a: &a [x, x]\nb: &b [*a, *a]\nignore: [*b]", "unknown key 'a'"),
-    ("ignore: &a [*a]", "ignore: found"),
+    ("ignore: &a [*a]", "unfolds to more than 100000 values, expected a structures file"),
     ("!!python/object:os.system {}", "cannot be read as a structures file"),
 ])  # fmt: skip
 def test_wrong_files_are_refused_with_place_and_remedy(written, text, message):

@@ -1,17 +1,18 @@
 """What a benchmark is to run: methods x folds x protocols, read from its config."""
 
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from nasoseg.data.splits import Protocol
 from nasoseg.errors import NasosegError, nearest
+from nasoseg.yaml_files import read_yaml
 
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+_MOST_FOLDS = 10_000
 _KEYS = (
     "out",
     "store",
@@ -104,7 +105,7 @@ def read_plan(
         NasosegError: If the file cannot be read, a key is unknown, or a name is that of nothing.
     """
     path = Path(path)
-    given = _mapping(_read(path), str(path))
+    given = _mapping(read_yaml(path, kind="a benchmark", keys=_KEYS), str(path))
     for key in given:
         if key not in _KEYS:
             raise NasosegError(f"{path}: key {key!r}: {nearest(str(key), _KEYS)}")
@@ -112,19 +113,19 @@ def read_plan(
     wanted = _chosen(methods, list(listed), "--methods")
     by_protocol = _protocols(given.get("protocols", "clean"), listed, path)
     kept = _chosen(protocols, list(by_protocol), "--protocols")
-    folds = _integer(given.get("folds", 5), path, "folds", least=2)
+    folds = _integer(given.get("folds", 5), path, "folds", least=2, most=_MOST_FOLDS)
     chosen_folds = list(only_folds) if only_folds is not None else given.get("only_folds", list(range(folds)))
     if not isinstance(chosen_folds, list) or any(not isinstance(f, int) or not 0 <= f < folds for f in chosen_folds):
-        raise NasosegError(f"{path}: only_folds: found {chosen_folds}, expected numbers from 0 to {folds - 1}")
-    reference = str(given.get("reference", next(iter(listed))))
+        found = reprlib.repr(chosen_folds)
+        raise NasosegError(f"{path}: only_folds: found {found}, expected numbers from 0 to {folds - 1}")
+    reference = _text(given, "reference", path) or next(iter(listed))
     if reference not in listed:
         raise NasosegError(f"{path}: reference: {reference!r}: {nearest(reference, listed)}")
-    shared = given.get("shared", [])
     return Plan(
         path=path,
-        out=Path(out or given.get("out") or f"runs/{path.stem}"),
-        store=str(store or given.get("store") or _missing(path, "store", "--store STORE")),
-        shared=tuple(_file(path, name) for name in ([shared] if isinstance(shared, str) else shared)),
+        out=Path(out or _text(given, "out", path) or f"runs/{path.stem}"),
+        store=store or _text(given, "store", path) or _missing(path, "store", "--store STORE"),
+        shared=tuple(_file(path, name) for name in _texts(given.get("shared"), path, "shared")),
         methods=tuple(listed[name] for name in listed if name in wanted),
         protocols={
             protocol: tuple(name for name in names if name in wanted)
@@ -135,18 +136,9 @@ def read_plan(
         seed=_integer(given.get("seed", 0), path, "seed", least=0),
         only_folds=tuple(sorted(set(chosen_folds))),
         reference=reference if reference in wanted else next(iter(wanted)),
-        organs=tuple(map(str, given.get("organs", ()))),
+        organs=_texts(given.get("organs"), path, "organs"),
         slurm=_mapping(given.get("slurm", {}), f"{path}: slurm"),
     )
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NasosegError(f"{path}: cannot be read ({error}): name a benchmark's YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NasosegError(f"{path}: no YAML ({' '.join(str(error).split())[:300]})") from error
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
@@ -168,16 +160,19 @@ def _methods(value: Any, path: Path) -> dict[str, Method]:
         ):
             raise NasosegError(f"{path}: methods: {name!r}: expected letters, digits, _ - + and . (it names folders)")
         config = _file(path, file)
-        content = _mapping(_read(config), str(config))
+        content = _mapping(read_yaml(config, kind="a method's config"), str(config))
         methods[name] = Method(name, config, content.get("nnunet"))
     return methods
 
 
 def _file(path: Path, name: Any) -> Path:
-    file = path.parent / str(name)
-    if not file.is_file():
-        raise NasosegError(f"{path}: names {str(name)!r}, but there is no file {file}")
-    return file
+    shown = reprlib.repr(name)
+    try:
+        if isinstance(name, str) and (file := path.parent / name).is_file():
+            return file
+    except OSError:  # a name that is longer than the system allows
+        pass
+    raise NasosegError(f"{path}: names {shown}, but there is no file of that name in {path.parent}")
 
 
 def _protocols(value: Any, methods: Mapping[str, Method], path: Path) -> dict[Protocol, tuple[str, ...]]:
@@ -187,7 +182,7 @@ def _protocols(value: Any, methods: Mapping[str, Method], path: Path) -> dict[Pr
     for protocol, names in _mapping(value, f"{path}: protocols").items():
         if protocol not in PROTOCOLS:
             raise NasosegError(f"{path}: protocols: {protocol!r}: {nearest(str(protocol), PROTOCOLS)}")
-        names = list(methods) if names == "all" else [str(name) for name in names]
+        names = list(methods) if names == "all" else _texts(names, path, f"protocols: {protocol}")
         for name in names:
             if name not in methods:
                 raise NasosegError(f"{path}: protocols: {protocol}: {name!r}: {nearest(name, methods)}")
@@ -207,10 +202,25 @@ def _chosen(given: Sequence[str] | None, known: Sequence[str], argument: str) ->
     return list(given or known)
 
 
-def _integer(value: Any, path: Path, key: str, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise NasosegError(f"{path}: {key}: found {value!r}, expected a whole number, {least} or more")
+def _integer(value: Any, path: Path, key: str, *, least: int, most: int = 2**32 - 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        found = reprlib.repr(value)
+        raise NasosegError(f"{path}: {key}: found {found}, expected a whole number, {least} or more, at most {most}")
     return value
+
+
+def _text(given: Mapping[str, Any], key: str, path: Path) -> str:
+    value = given.get(key)
+    if value is not None and not isinstance(value, str):
+        raise NasosegError(f"{path}: {key}: found {reprlib.repr(value)}, expected a text")
+    return value or ""
+
+
+def _texts(value: Any, path: Path, key: str) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value or []
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise NasosegError(f"{path}: {key}: found {reprlib.repr(value)}, expected a list of texts")
+    return tuple(texts)
 
 
 def _missing(path: Path, key: str, remedy: str) -> Any:

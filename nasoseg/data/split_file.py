@@ -6,6 +6,7 @@ slices of ``test``, by patient: ``validation`` is the same, and ``train`` is eve
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from nasoseg.errors import NasosegError
 from nasoseg.volumes.volume import LARGEST_SIDE
 
 _MOST_BYTES = 64 * 2**20  # a paper split of ten thousand scans is half as long
+_MOST_SLICES = 10**7  # of all patients; the same ten thousand scans have two million
+_MOST_DEALT = 10**8  # slices times folds of a paper split, whose training parts are written out when it is read
+_LONGEST_FINDING = 300
 _Members = dict[str, tuple[int, ...]]
 
 
@@ -65,16 +69,25 @@ def parse_split(path: Path, document: Any) -> Parsed:
     slices = document.get("slices")
     if not isinstance(slices, dict) or not all(_is_whole(n, 1, LARGEST_SIDE) for n in slices.values()):
         raise _refusal(path, f"slices {_short(slices)}", "the number of slices of every patient")
-    folds = document.get("folds")
+    folds, total = document.get("folds"), sum(slices.values())
+    if total > _MOST_SLICES:
+        raise _refusal(path, f"{total} slices", f"at most {_MOST_SLICES} in all")
     if not isinstance(folds, list) or len(folds) < 2:
         raise _refusal(path, f"folds {_short(folds)}", "a list of two folds or more")
-    parse = _parse_clean if protocol == "clean" else _parse_paper
-    parsed = [parse(path, f"fold {number}", fold, slices) for number, fold in enumerate(folds)]
+    if protocol == "paper" and len(folds) * total > _MOST_DEALT:
+        raise _refusal(
+            path, f"{len(folds)} folds of {total} slices", f"at most {_MOST_DEALT // total} folds of so many"
+        )
+    if protocol == "clean":
+        whole = {key: tuple(range(number)) for key, number in slices.items()}  # shared by all folds
+        parsed = [_parse_clean(path, f"fold {number}", fold, whole) for number, fold in enumerate(folds)]
+    else:
+        parsed = [_parse_paper(path, f"fold {number}", fold, slices) for number, fold in enumerate(folds)]
     _check_tested_once(path, slices, [test for _, _, test in parsed])
     return Parsed(protocol, seed, sha256, slices, parsed)
 
 
-def _parse_clean(path: Path, place: str, fold: Any, slices: dict[str, int]) -> tuple[_Members, _Members, _Members]:
+def _parse_clean(path: Path, place: str, fold: Any, slices: _Members) -> tuple[_Members, _Members, _Members]:
     side_of: dict[str, str] = {}
     parts: list[_Members] = []
     for side in ("train", "validation", "test"):
@@ -87,7 +100,7 @@ def _parse_clean(path: Path, place: str, fold: Any, slices: dict[str, int]) -> t
             if key in side_of:
                 raise _refusal(path, f"{place}: patient {key!r} in {side_of[key]} and in {side}", "each patient once")
             side_of[key] = side
-        parts.append({key: tuple(range(slices[key])) for key in keys})
+        parts.append({key: slices[key] for key in keys})
     if missing := sorted(slices.keys() - side_of.keys()):
         raise _refusal(path, f"{place}: patient {missing[0]!r} in no part", "each patient in one part")
     return parts[0], parts[1], parts[2]
@@ -112,11 +125,11 @@ def _parse_paper(path: Path, place: str, fold: Any, slices: dict[str, int]) -> t
 
 def _check_tested_once(path: Path, slices: Mapping[str, int], tests: list[_Members]) -> None:
     for key, number in slices.items():
-        tested = sorted(n for test in tests for n in test.get(key, ()))
-        if tested != list(range(number)):
-            wrong = next(n for n in range(number) if tested.count(n) != 1)
+        tested = Counter(n for test in tests for n in test.get(key, ()))
+        wrong = next((n for n in range(number) if tested[n] != 1), None)
+        if wrong is not None:
             raise _refusal(
-                path, f"patient {key!r}: slice {wrong} tested in {tested.count(wrong)} folds", "each slice in one fold"
+                path, f"patient {key!r}: slice {wrong} tested in {tested[wrong]} folds", "each slice in one fold"
             )
 
 
@@ -149,4 +162,5 @@ def _short(value: Any) -> str:
 
 
 def _refusal(path: Path, found: str, expected: str) -> NasosegError:
+    found = found if len(found) <= _LONGEST_FINDING else found[:_LONGEST_FINDING] + "..."
     return NasosegError(f"{path}: found {found}, expected {expected}: make the split again with `nasoseg split`")

@@ -98,10 +98,10 @@ def read_training_data(path: Path) -> TrainingData:
     """
     try:
         return training_data_from(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise NasosegError(
-            f"{path}: cannot be read as a run's training data ({type(error).__name__}: {error}): copy the run folder"
-            " again"
+            f"{path}: cannot be read as a run's training data ({reason}): copy the run folder again"
         ) from error
 
 
@@ -109,7 +109,7 @@ def training_data_from(plain: Mapping[str, Any]) -> TrainingData:
     """Return what ``TrainingData.as_dict`` made plain.
 
     Raises:
-        ValueError: If a number is missing or impossible; also TypeError, KeyError or AttributeError.
+        ValueError: If a number is missing or impossible; also TypeError, KeyError, AttributeError or OverflowError.
     """
     windows = tuple((float(low), float(high)) for low, high in plain["windows_hu"])
     context = int(plain.get("context") or 0)

@@ -1,6 +1,7 @@
 """Read the ``metrics.csv`` of many runs into one tidy table, and check that they belong together."""
 
 import os
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
@@ -33,6 +34,7 @@ _KEY = ["method", "protocol", "fold", "patient", "structure", "averaging", "metr
 _EMPTY_COLUMNS: dict[str, tuple[str, ...]] = {"pooled": ("patient",), "micro": ("patient", "structure")}
 _FILLED = "it empty in rows of pooled (patient) and micro (patient, structure), and filled in all others"
 _FILE = "metrics.csv"
+_LONGEST_CELL = 256
 _ROWS_ARE = "expected the metrics.csv of `nasoseg test` or `nasoseg evaluate`"
 
 
@@ -104,6 +106,8 @@ def _read(path: Path) -> pd.DataFrame:
     if table.empty:
         raise NasosegError(f"{path}: no row below the header: {_ROWS_ARE}: test the run again")
     table = table[list(COLUMNS)].fillna("")  # a line that was cut off
+    for column in COLUMNS:  # they are names, which messages and figures show
+        _refuse(path, table, table[column].str.len() > _LONGEST_CELL, column, f"at most {_LONGEST_CELL} characters")
     text = table["value"].str.strip()
     values = pd.to_numeric(text, errors="coerce")
     wrong = np.isinf(values) | (values.isna() & (text.str.lower() != "nan"))
@@ -120,8 +124,8 @@ def _read(path: Path) -> pd.DataFrame:
 def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series, column: str, expected: str) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        found = table[column].iloc[row]
-        raise NasosegError(f"{path}: line {row + 2}: {column} is {found!r}, expected {expected}: test the run again")
+        found = reprlib.repr(table[column].iloc[row])
+        raise NasosegError(f"{path}: line {row + 2}: {column} is {found}, expected {expected}: test the run again")
 
 
 def _check_same(table: pd.DataFrame, column: str, files: list[Path], what: str, expected: str) -> None:

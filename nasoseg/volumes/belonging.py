@@ -54,8 +54,8 @@ def check_belonging(
     patient = str(ct.header.get("PatientID") or "").strip()
     if reference.patient_id and patient and reference.patient_id != patient:
         raise NasosegError(
-            f"{path}: belongs to patient {reference.patient_id!r}, the CT to {patient!r}: expected the same PatientID."
-            " Give the file that was drawn on this CT"
+            f"{path}: belongs to another patient than the CT: found two PatientIDs, expected one. Give the file that"
+            " was drawn on this CT"
         )
     own_images = {plane.sop_instance_uid for plane in ct.planes}
     named_here = bool(reference.images & own_images) or ct.series_instance_uid in reference.series

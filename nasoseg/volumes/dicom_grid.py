@@ -6,6 +6,7 @@ and PatientPosition do not: they may be wrong, empty or of another meaning.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -149,11 +150,12 @@ def _refuse_missing(slices: Sequence[Slice], positions: npt.NDArray[np.float64],
     lost = np.flatnonzero(multiple & ~touching)
     if not lost.size:
         return
-    places = [f"{positions[gap] + common * k:.2f}" for gap in lost.tolist() for k in range(1, round(float(times[gap])))]
-    first = int(lost[0])
-    shown = ", ".join(places[:_MOST_NAMED]) + (", ..." if len(places) > _MOST_NAMED else "")
+    # Not all of them in a list: a damaged position can lie any number of millimetres away.
+    places = (f"{positions[gap] + common * k:.2f}" for gap in lost for k in range(1, round(float(times[gap]))))
+    first, count = int(lost[0]), float((times[lost] - 1).sum())
+    shown = ", ".join(islice(places, _MOST_NAMED)) + (", ..." if count > _MOST_NAMED else "")
     raise NasosegError(
-        f"{slices[0].path.parent}: {len(places)} slices are missing, at {shown} mm along the normal: found a gap of"
+        f"{slices[0].path.parent}: {count:g} slices are missing, at {shown} mm along the normal: found a gap of"
         f" {gaps[first]:.2f} mm between {slices[first].where} (at {positions[first]:.2f} mm) and"
         f" {slices[first + 1].where} (at {positions[first + 1]:.2f} mm), expected {common:.2f} mm: export the whole"
         " series; missing slices are not invented, not by resampling either"

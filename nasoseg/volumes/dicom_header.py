@@ -42,6 +42,7 @@ _KEYWORDS = (
 TAGS = [Tag(keyword) for keyword in _KEYWORDS]
 FRAME_TAGS = [Tag("SharedFunctionalGroupsSequence"), Tag("PerFrameFunctionalGroupsSequence")]
 
+_LONGEST_TEXT = 1024  # PS3.5 table 6.2-1: short text; names, UIDs and descriptions, which messages show, are shorter
 _PIXEL_DATA = 0x7FE00010
 _MOST_DEFLATED = 2**30  # bytes; a deflated file that unpacks to more is refused
 
@@ -196,9 +197,9 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """Return an element as stripped text; empty where it is missing, empty or malformed."""
+    """Return an element as stripped text, 1024 characters at most; empty where it is missing, empty or malformed."""
     value = _value(dataset, keyword)
-    return "" if value is None else str(value).strip(" \0")
+    return "" if value is None else str(value).strip(" \0")[:_LONGEST_TEXT]
 
 
 def words(dataset: Dataset, keyword: str) -> list[str]:

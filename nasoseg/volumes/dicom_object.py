@@ -36,7 +36,8 @@ def read_object(path: Path, classes: Mapping[str, str]) -> pydicom.Dataset:
         sop_class = text(dataset, "SOPClassUID")
         modality = text(dataset, "Modality")
         if sop_class not in classes:
-            found = f"SOP class {sop_class}, modality {modality or 'empty'}" if sop_class else "no DICOM object"
+            kind = f"SOP class {sop_class[:64]}, modality {modality[:16] or 'empty'}"  # the most that DICOM allows
+            found = kind if sop_class else "no DICOM object"
             raise NasosegError(f"{path}: found {found}: expected a DICOM {expected}")
         _check_whole(path, dataset)
     return dataset

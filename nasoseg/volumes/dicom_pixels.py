@@ -80,7 +80,10 @@ def _stored(slices: Sequence[Slice], counts: Counts) -> Iterator[tuple[int, npt.
             else:
                 for index in indices:
                     yield index, _native(slices[index], at, counts)
-        except Exception as error:  # decoders raise almost anything
+        except BaseException as error:  # decoders raise almost anything
+            # The decoder of RLE is Rust, whose panics are no Exception to Python (pydicom/pylibjpeg-rle).
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise NasosegError(
                 f"{path}: its pixels cannot be read ({reason}): expected a whole image in a known transfer syntax: copy"

@@ -56,7 +56,7 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     with pytest.raises(NasosegError, match=r"gone\.yaml: cannot be read"):
         read_plan(tmp_path / "gone.yaml")
     (tmp_path / "bad.yaml").write_text("methods: [unet")
-    with pytest.raises(NasosegError, match=r"bad\.yaml: no YAML"):
+    with pytest.raises(NasosegError, match=r"bad\.yaml: cannot be read"):
         read_plan(tmp_path / "bad.yaml")
 
 
