@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from nasoseg.cli.configs import config_argument
+from nasoseg.cli.disk_errors import is_disk_error, word_disk_error
 from nasoseg.errors import NasosegError, nearest
 
 COMMANDS = {
@@ -57,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as error:
+        if not is_disk_error(error):
+            raise
+        print(f"nasoseg {command}: error: {word_disk_error(error)}", file=sys.stderr)
+        return 1
 
 
 def _run_plain(command: str, rest: list[str]) -> int:

@@ -4,6 +4,7 @@ import errno
 
 import torch
 
+from nasoseg.cli.disk_errors import is_disk_error, word_disk_error
 from nasoseg.errors import NasosegError
 from nasoseg.tasks.memory import is_out_of_memory
 
@@ -36,12 +37,7 @@ def word_error(error: BaseException) -> str:
             " trained is kept: resume with --ckpt_path last"
         )
     if is_disk_error(error):
-        assert isinstance(error, OSError)
-        return (
-            f"{error.filename or 'a disk, or /dev/shm'}: {error.strerror}: expected files that can be read and written"
-            " to the end of the run: free disk space, or mend the folder. What was trained is kept: resume with"
-            " --ckpt_path last"
-        )
+        return f"{word_disk_error(error)}. What was trained is kept: resume with --ckpt_path last"
     return f"{type(error).__name__}: {one_screen(error)}"
 
 
@@ -87,17 +83,5 @@ def is_lost_worker(error: BaseException) -> bool:
     )
 
 
-def is_disk_error(error: BaseException) -> bool:
-    """Tell whether a file could not be read or written for a reason that lies with the disk, not with its content."""
-    return isinstance(error, OSError) and error.errno in _DISK
-
-
 def _is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno == errno.ENOSPC
-
-
-_DISK = frozenset(
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EIO", "ESTALE")
-    if hasattr(errno, name)  # not all of them on Windows
-)

@@ -31,6 +31,7 @@ IMPORTED = (
     *("nasoseg.data.prepare", "nasoseg.inference.task_model", "nasoseg.inference.segment", "nasoseg.inference.summary"),
     *("nasoseg.volumes.dicom_seg", "nasoseg.cli.prepare", "nasoseg.cli.segment", "nasoseg.cli.report"),
     *("nasoseg.cli.benchmark", "nasoseg.data.embedded", "nasoseg.inference.cleaning", "torch.utils.flop_counter"),
+    "encodings.unicode_escape",  # of jinja2's; another user may not be able to read Python's own files
 )
 
 
