@@ -142,8 +142,11 @@ def _check_trusted(blueprint: Any, where: str) -> None:
             elif _DOTTED.fullmatch(node.strip()):
                 _check_name(node.strip(), where)
         elif isinstance(node, dict):
-            if node.get("class_path") is not None:
-                _check_name(str(node["class_path"]), where)
+            named = node.get("class_path")
+            if isinstance(named, str):
+                _check_name(named, where)
+            elif named is not None:  # not shown: aliases of YAML can stand for more than any memory
+                raise NasosegError(f"{where}: a class_path is a {type(named).__name__}, expected a name: correct it")
             # Structures may have dots in their names, and are not looked up.
             waiting += [child for key, child in node.items() if key not in ("class_path", "labels")]
         elif isinstance(node, list):

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -15,6 +14,7 @@ from nasoseg.tasks.building import build_task, load_weights
 from nasoseg.tasks.card_text import MODEL_CARD
 from nasoseg.tasks.checkpoints import load_checkpoint
 from nasoseg.tasks.shared_folder import load_shared, shared_folder
+from nasoseg.yaml_files import read_yaml
 
 
 def load(
@@ -74,13 +74,14 @@ def _weights(path: Path) -> tuple[dict[str, Any], TrainingData | None]:
 
 def _build(path: Path, *, trust: bool) -> SegmentationTask:
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = read_yaml(path, kind="a run's config")
         model, data = dict(config["model"]), dict(config["data"])
         windows = data.get("windows_hu") or [None]
         context = int(data.get("context") or 0)
         made = training_data_from({"windows_hu": windows, "context": context}) if windows[0] else None
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise NasosegError(f"{path}: cannot be read as a run's config ({error}): pass model=...") from error
+    except (KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise NasosegError(f"{path}: cannot be read as a run's config ({reason}): pass model=...") from error
     channels = len(windows) * (2 * context + 1)
     built = build_task(model, labels=data.get("labels"), in_channels=channels, where=str(path), trust=trust)
     built.training_data = made  # of a run without a description; on what pixels it was trained is not known then

@@ -156,19 +156,19 @@ UNFOLDING = "{" + ", ".join(
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("place", ["loss", "labels", "text"])
+@pytest.mark.parametrize("place", ["loss", "labels", "text", "class_path"])
 @pytest.mark.parametrize(
     "bomb", [UNFOLDING, "&a [*a]", "[" * 2000 + "]" * 2000], ids=["aliases", "an alias of itself", "depth"]
 )
 def test_a_config_that_unfolds_without_end(run, place, bomb):
     """Nine aliases of nine aliases, ten times over, stand for more values than any memory holds."""
     content = yaml.safe_load((run / "config.yaml").read_text())
-    (content["data"] if place == "labels" else content["model"]["init_args"])[
-        "loss" if place != "labels" else place
-    ] = 0
+    key = "loss" if place == "text" else place
+    holder = {"labels": content["data"], "class_path": content["model"]}.get(key, content["model"]["init_args"])
+    holder[key] = 0
     text = yaml.safe_dump(content)
     evil = json.dumps(bomb) if place == "text" else bomb
-    where = "labels: 0" if place == "labels" else "loss: 0"
+    where = f"{key}: 0"
     assert where in text
     (run / "config.yaml").write_text(text.replace(where, f"{where[:-1]}{evil}"))
     with pytest.raises(NasosegError, match=r"config\.yaml"):

@@ -1,0 +1,124 @@
+"""Inputs that once broke the promise, found by fuzzing or beside what it found, each as small as it can be."""
+
+import json
+import struct
+
+import pytest
+from generated_dicom import anatomy, write_ct
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
+
+from nasoseg.comparison.plan import read_plan
+from nasoseg.data.split_file import parse_split
+from nasoseg.data.training_data import read_training_data
+from nasoseg.errors import NasosegError
+from nasoseg.evaluation.results import COLUMNS, read_results
+from nasoseg.structure_map import load_structure_map
+from nasoseg.volumes.dicom import read_ct
+from nasoseg.volumes.dicom_header import tolerant
+from nasoseg.volumes.rtstruct import read_rtstruct
+
+
+def test_a_panic_of_the_rle_decoder_is_an_error_of_ours(tmp_path):
+    """It is written in Rust, and its PanicException is no Exception."""
+    shape = (3, 16, 16)
+    path = write_ct(tmp_path, anatomy(shape), syntax=RLELossless)[1]
+    segments = [b"\x81\x07" * 3, b"\x81\x07" * 2]  # 128 times 7: more than there are pixels, and as many
+    frame = struct.pack("<16I", 2, 64, 64 + len(segments[0]), *[0] * 13) + b"".join(segments)
+    dataset = dcmread(path)
+    dataset.PixelData = encapsulate([frame])
+    dataset.save_as(path)
+    with pytest.raises(NasosegError, match="its pixels cannot be read"):
+        read_ct(tmp_path)
+
+
+def test_a_slice_any_number_of_millimetres_away_is_missing_slices_not_a_list_of_them(tmp_path):
+    def move(dataset, z):
+        if z == 4:
+            dataset.ImagePositionPatient = ["-20", "-30", str(100 + 25 * 10**9)]
+
+    write_ct(tmp_path, anatomy(), edit=move)
+    with pytest.raises(NasosegError, match=r"1e\+10 slices are missing, at 110\.00, 112\.50, .*\.\.\. mm"):
+        read_ct(tmp_path)
+
+
+def test_messages_quote_little_of_a_header_and_nobody(tmp_path):
+    write_ct(tmp_path / "ct", anatomy(), patient="P-7781")
+    ct = read_ct(tmp_path / "ct")
+    dataset = dcmread(next((tmp_path / "ct").iterdir()), stop_before_pixels=True)
+    with tolerant():
+        dataset.SOPClassUID, dataset.Modality = "1." * 1000, "a" * 3000
+        dataset.save_as(tmp_path / "rs.dcm")
+    with pytest.raises(NasosegError, match="expected a DICOM RTSTRUCT") as caught:
+        read_rtstruct(tmp_path / "rs.dcm", ct)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("content", [
+    '{"windows_hu": [[-160, 240]], "patients": ' + "[" * 100_000,
+    '{"windows_hu": [[-160, 1e400]], "patients": 1e400}',
+    '{"windows_hu": [[-160, ' + "9" * 400 + "]]}",
+])  # fmt: skip
+def test_training_data_too_deep_or_too_large(tmp_path, content):
+    path = tmp_path / "training_data.json"
+    path.write_text(content)
+    with pytest.raises(NasosegError, match=r"training_data\.json: cannot be read") as caught:
+        read_training_data(path)
+    assert len(str(caught.value)) < 500
+
+
+def split(**changes):
+    document = {"format": "nasoseg-split", "version": 1, "protocol": "clean", "seed": 0, "store_sha256": "0" * 64}
+    folds = [{"train": ["a"], "validation": ["b"], "test": ["c"]}] * 2
+    return json.loads(json.dumps(document | {"slices": {"a": 1, "b": 1, "c": 1}, "folds": folds} | changes))
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"slices": {f"p{n}": 16384 for n in range(700)}}, "11468800 slices, expected at most 10000000 in all"),
+    ({"protocol": "paper", "slices": {"a": 16384}, "folds": [{"test": {"a": [0]}}] * 10_000}, "10000 folds of 16384"),
+    ({"seed": "x" * 5000}, r"seed 'xxx.*\.\.\., expected"),
+    ({"version": ["x" * 5000]}, "version"),
+    ({"folds": [{"train": ["y" * 5000], "validation": ["b"], "test": ["c"]}] * 2}, "patient 'yyy"),
+], ids=range(5))  # fmt: skip
+def test_splits_that_would_take_all_memory_or_fill_a_screen(tmp_path, changes, words):
+    with pytest.raises(NasosegError, match=words) as caught:
+        parse_split(tmp_path / "split.json", split(**changes))
+    assert len(str(caught.value)) < 700
+
+
+def test_a_structures_file_with_a_long_name(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"names: {{Couch: '{'i- ' * 3000}'}}")
+    with pytest.raises(NasosegError, match="no structure 'i- ") as caught:
+        load_structure_map(path)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ("folds: 2147483648", "folds: found 2147483648, expected a whole number, 2 or more, at most 10000"),
+    ("folds: [&a [1, *a]]", "unfolds"),
+    ("organs: 7", "organs: found 7, expected a list of texts"),
+    ("organs: [[1]]", "organs: found"),
+    ("shared: {a: b}", "shared: found"),
+    (f"shared: ['{'x' * 5000}']", "there is no file"),
+    ("protocols: {clean: 3}", "protocols: clean: found 3"),
+    ("out: [1]", "out: found"),
+    ("reference: 2020-13-45", "cannot be read as a benchmark"),
+], ids=range(9))  # fmt: skip
+def test_benchmarks_with_values_of_the_wrong_kind(tmp_path, changes, words):
+    (tmp_path / "unet.yaml").write_text("model: {}")
+    path = tmp_path / "plan.yaml"
+    path.write_text(f"store: sample\nmethods: {{unet: unet.yaml}}\n{changes}\n")
+    with pytest.raises(NasosegError, match=words) as caught:
+        read_plan(path)
+    assert len(str(caught.value)) < 700
+
+
+def test_results_with_a_cell_that_fills_a_screen(tmp_path):
+    path = tmp_path / "metrics.csv"
+    row = ["unet", "clean", "[" * 3000, "a", "b", "p", "Mandible", "volume", "dsc", "0.5"]
+    path.write_text(",".join(COLUMNS) + "\n" + ",".join(row))
+    with pytest.raises(NasosegError, match=r"line 2: fold is '\[\[\[.*, expected at most 256 characters") as caught:
+        read_results([path])
+    assert len(str(caught.value)) < 500
