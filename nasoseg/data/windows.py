@@ -20,6 +20,12 @@ def window_channels(image_hu: npt.NDArray[Any], windows_hu: Sequence[WindowHU]) 
         (n * windows, h, w) float32; a window's lowest HU and all below is -1, its highest and all above is 1. All
         slices of the first window come first.
     """
-    slices = np.moveaxis(image_hu, -1, 0).astype(np.float32, copy=False)
-    shown = [np.clip((slices - low) * (2 / (high - low)) - 1, -1, 1) for low, high in windows_hu]
-    return np.ascontiguousarray(np.concatenate(shown), dtype=np.float32)
+    slices = np.moveaxis(image_hu, -1, 0)
+    channels = np.empty((len(windows_hu), *slices.shape), np.float32)
+    for (low, high), of_window in zip(windows_hu, channels, strict=True):
+        for hu, channel in zip(slices, of_window, strict=True):  # in place, a plane at a time: it stays in the cache
+            np.subtract(hu, np.float32(low), out=channel, dtype=np.float32)
+            channel *= 2 / (high - low)
+            channel -= 1
+            np.clip(channel, -1, 1, out=channel)
+    return channels.reshape(-1, *slices.shape[1:])
