@@ -75,6 +75,9 @@ def _weights(path: Path) -> tuple[dict[str, Any], TrainingData | None]:
 def _build(path: Path, *, trust: bool) -> SegmentationTask:
     try:
         config = read_yaml(path, kind="a run's config")
+    except NasosegError as error:
+        raise NasosegError(f"{error}, or pass model=...") from error
+    try:
         model, data = dict(config["model"]), dict(config["data"])
         windows = data.get("windows_hu") or [None]
         context = int(data.get("context") or 0)
