@@ -5,12 +5,28 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+_LONGEST_LINE = 2000  # characters: what a file held may be quoted in it, and files can hold anything
+_LONGEST_MESSAGE = 4000  # one or two screens: ten patients with the reason of each
+
 
 class NasosegError(Exception):
     """Report bad input: names the file or argument, what was found, what was expected, and the remedy.
 
-    The command line prints its message alone and exits with code 1.
+    The command line prints its message alone and exits with code 1. A message that would fill screens keeps its
+    beginning and its end, where the remedy is; so does each of its lines.
     """
+
+    def __init__(self, message: str) -> None:
+        lines = (_shortened(line, _LONGEST_LINE) for line in message.split("\n"))
+        super().__init__(_shortened("\n".join(lines), _LONGEST_MESSAGE))
+
+
+def _shortened(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    gap = " [...] "
+    end = most // 3
+    return text[: most - end - len(gap)] + gap + text[-end:]
 
 
 @contextmanager

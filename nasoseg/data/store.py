@@ -119,7 +119,7 @@ class Store:
         found = as_text(file.attrs.get("format"))
         if found != FORMAT:
             raise NasosegError(
-                f"{self.path}: not a nasoseg store: found format {found!r}, expected {FORMAT!r}: make one with"
+                f"{self.path}: not a nasoseg store: found format {found[:200]!r}, expected {FORMAT!r}: make one with"
                 " `nasoseg prepare`"
             )
         version = int(file.attrs["version"])
@@ -176,8 +176,8 @@ class Store:
             attributes[name] = np.asarray(group.attrs[name])
             if attributes[name].shape != wanted or not np.isfinite(attributes[name]).all():
                 raise NasosegError(
-                    f"{self.path}: patient {key}: {name} is {attributes[name]}, expected finite numbers of shape"
-                    f" {wanted}: prepare the store again"
+                    f"{self.path}: patient {key}: {name} is {str(attributes[name])[:200]}, expected finite numbers of"
+                    f" shape {wanted}: prepare the store again"
                 )
         self._attributes[key] = attributes
         self.voxels[key] = group["voxels"][()]

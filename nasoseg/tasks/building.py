@@ -61,7 +61,8 @@ def build_task(
         parsed = parser.parse_object({"model": plain | {"init_args": given}})
         built: SegmentationTask = parser.instantiate(parsed).model
     except Exception as error:  # whatever a class of the config raises
-        raise NasosegError(f"{where}: the model cannot be built ({error}): pass model=...") from error
+        reason = " ".join(str(error).split())[:900] or type(error).__name__  # it quotes what the config holds
+        raise NasosegError(f"{where}: the model cannot be built ({reason}): pass model=...") from error
     built.blueprint = plain
     return built
 

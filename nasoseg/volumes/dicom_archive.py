@@ -49,7 +49,7 @@ def opened(path: str | Path) -> Iterator[Path]:
 def _unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            files = [info for info in archive.infolist() if not info.is_dir()]
+            files = [info for info in archive.infolist() if not info.filename.endswith("/")]
             _check(path, files, folder)
             for info in files:
                 target = folder.joinpath(*_parts(info))

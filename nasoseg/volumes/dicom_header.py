@@ -14,6 +14,7 @@ from pydicom import Dataset, Sequence
 from pydicom.config import disable_value_validation
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_partial
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     CTImageStorage,
@@ -205,7 +206,8 @@ def text(dataset: Dataset, keyword: str) -> str:
 def words(dataset: Dataset, keyword: str) -> list[str]:
     """Return the values of an element as upper-case text."""
     value = _value(dataset, keyword)
-    values = [] if value is None else [value] if isinstance(value, str) else list(value)
+    # A damaged element can have the type of any other: a number, a sequence.
+    values = [] if value is None else list(value) if isinstance(value, MultiValue) else [value]
     return [str(v).strip(" \0").upper() for v in values]
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.header import check_size, checked_geometry, checked_shape, unreadable
+from nasoseg.volumes.itk_header import check_itk_header
 from nasoseg.volumes.volume import Geometry, Volume
 
 
@@ -22,8 +23,11 @@ def read_itk(path: Path) -> Volume:
     """
     import SimpleITK  # here: it takes half a second to import, and NIfTI does not need it
 
+    check_itk_header(path)
     itk: Any = SimpleITK  # partly typed
     reader = itk.ImageFileReader()
+    # Else ITK looks at the content, and reads a file of any of its formats under this name.
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -43,10 +47,11 @@ def read_itk(path: Path) -> Volume:
         image = reader.Execute()
     except RuntimeError as error:
         raise unreadable(path, error) from error
-    array = itk.GetArrayFromImage(image).transpose(2, 1, 0)  # SimpleITK hands over (k, j, i)
+    array = itk.GetArrayFromImage(image).reshape(shape[::-1]).transpose(2, 1, 0)  # SimpleITK hands over (k, j, i)
+    n = image.GetDimension()  # more than 3 where trailing axes of length 1 were dropped
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
+    affine[:3, :3] = np.reshape(image.GetDirection(), (n, n))[:3, :3] * np.array(image.GetSpacing()[:3])
+    affine[:3, 3] = image.GetOrigin()[:3]
     return Volume(array, checked_geometry(path, shape, affine))
 
 

@@ -57,7 +57,12 @@ def edit_dicom(data: bytes, chance: random.Random) -> bytes:
 def _element(dataset: pydicom.Dataset, chance: random.Random) -> tuple[pydicom.Dataset, pydicom.DataElement]:
     holder = dataset.file_meta if chance.random() < 0.1 else dataset
     while True:
-        element = holder[chance.choice([tag for tag in holder.keys() if tag.element])]  # noqa: SIM118 (the raw tags)
+        tags = [tag for tag in holder.keys() if tag.element]  # noqa: SIM118 (the raw tags)
+        if not tags:  # an earlier change has emptied it
+            holder = pydicom.Dataset()
+            holder.PatientName = "x"
+            continue
+        element = holder[chance.choice(tags)]
         if element.VR != "SQ" or not element.value or chance.random() < 0.2:
             return holder, element
         holder = chance.choice(list(element.value))
@@ -79,7 +84,7 @@ def _edit_element(holder: pydicom.Dataset, element: pydicom.DataElement, chance:
         elif vr in ("FD", "FL", "OF", "OD", "UL"):
             value = struct.pack("<d", chance.choice((0.0, -1.0, np.nan, np.inf, 1e308)))
         elif tag == Tag("PixelData"):
-            whole = bytes(element.value)
+            whole = bytes(element.value or b"\0")  # an earlier change may have emptied it
             at = chance.randrange(len(whole))
             value = chance.choice((b"", whole[: at & ~1], whole[:at] + chance.randbytes(16) + whole[at + 16 :]))
         else:
@@ -146,6 +151,8 @@ def _edit_dataset(file: h5py.File, place: h5py.Group, chance: random.Random) -> 
         return
     name = chance.choice(found)
     shape = file[name].shape
+    if np.prod(shape, dtype=np.float64) > 2**24:  # an earlier change has made it so large
+        return
     dtype = file[name].dtype
     del file[name]
     kind = chance.randrange(9)

@@ -1,22 +1,29 @@
 """Inputs that once broke the promise, found by fuzzing or beside what it found, each as small as it can be."""
 
 import json
+import shutil
 import struct
+import zipfile
 
+import h5py
 import pytest
 from generated_dicom import anatomy, write_ct
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 from pydicom.uid import RLELossless
 
 from nasoseg.comparison.plan import read_plan
 from nasoseg.data.split_file import parse_split
+from nasoseg.data.store import Store
 from nasoseg.data.training_data import read_training_data
 from nasoseg.errors import NasosegError
 from nasoseg.evaluation.results import COLUMNS, read_results
 from nasoseg.structure_map import load_structure_map
+from nasoseg.tasks.building import build_task
 from nasoseg.volumes.dicom import read_ct
-from nasoseg.volumes.dicom_header import tolerant
+from nasoseg.volumes.dicom_header import tolerant, words
 from nasoseg.volumes.rtstruct import read_rtstruct
 
 
@@ -66,6 +73,50 @@ def test_training_data_too_deep_or_too_large(tmp_path, content):
     with pytest.raises(NasosegError, match=r"training_data\.json: cannot be read") as caught:
         read_training_data(path)
     assert len(str(caught.value)) < 500
+
+
+def test_an_image_type_that_is_a_number(tmp_path):
+    path = write_ct(tmp_path, anatomy())[0]
+    dataset = dcmread(path)
+    dataset[0x00080008] = RawDataElement(Tag(0x00080008), "FD", 8, struct.pack("<d", 1e308), 0, False, True)
+    dataset.save_as(path)
+    assert words(dcmread(path), "ImageType") == ["1E+308"]
+    assert read_ct(tmp_path).volume.geometry.shape == anatomy().shape
+
+
+def test_a_zip_with_a_member_that_has_no_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a"), b"x")
+    content = (tmp_path / "ct.zip").read_bytes()
+    directory = content.index(b"PK\x01\x02")
+    without = bytearray(content[:directory]) + content[directory : directory + 46] + content[directory + 47 :]
+    without[directory + 28] = 0  # the length of the name
+    end = without.index(b"PK\x05\x06")
+    without[end + 12 : end + 16] = struct.pack("<I", 46)
+    (tmp_path / "ct.zip").write_bytes(without)
+    with pytest.raises(NasosegError, match="holds '', a link or a name that leads out"):
+        read_ct(tmp_path / "ct.zip")
+
+
+@pytest.mark.parametrize(("place", "name", "found"), [
+    ("", "format", "not a nasoseg store: found format 'xxx"),
+    ("patients/pt_100", "affine_lps", "patient pt_100: affine_lps is xxx"),
+])  # fmt: skip
+def test_a_store_with_a_long_attribute(small_store, tmp_path, place, name, found):
+    path = tmp_path / "store.h5"
+    shutil.copyfile(small_store.path, path)
+    with h5py.File(path, "r+") as file:
+        file[place or "/"].attrs[name] = "x" * 60000
+    with pytest.raises(NasosegError, match=f"{found}.*prepare") as caught:
+        Store(path)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_model_with_a_long_argument_of_the_wrong_kind():
+    blueprint = {"class_path": "nasoseg.UNet", "init_args": {"depth": "2" + "[" * 5000}}
+    with pytest.raises(NasosegError, match=r"config\.yaml: the model cannot be built.*pass model=") as caught:
+        build_task(blueprint, labels=["Larynx"], in_channels=1, where="config.yaml")
+    assert len(str(caught.value)) < 1000
 
 
 def split(**changes):
