@@ -192,6 +192,7 @@ def test_half_precision_logits_lose_no_more_than_their_rounding():
         (lambda: DiceFocalLoss(beta=1), "beta"),
         (lambda: StagedLoss(DiceLoss(), weights=[0, 0]), "weights"),
         (lambda: DiceLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4)), r"expected \(1, 3, 4, 4\)"),
+        (lambda: FocalLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4)), "for multilabel masks"),
         (lambda: DiceLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), torch.ones(2)), "annotated"),
     ],
 )

@@ -29,7 +29,7 @@ cd "$copy"
   printf 'only_mutate=\n'; printf '    %s\n' "${code[@]}"
   printf 'pytest_add_cli_args_test_selection=\n'; printf '    %s\n' "${tests[@]}"
   printf 'pytest_add_cli_args=\n'; printf '    %s\n' -x -q --durations=0
-  printf 'do_not_mutate_patterns=\n'; printf '    %s\n' '^\s*f?"' 'raise (NasosegError|ValueError)\('
+  printf 'do_not_mutate_patterns=\n'; printf '    %s\n' '^\s*f?"' 'raise \w+\('
 } > setup.cfg
 export OMP_NUM_THREADS=1
 mutmut run --max-children "${JOBS:-1}"

@@ -1,5 +1,6 @@
 import argparse
 import json
+import re
 from types import MappingProxyType
 
 import numpy as np
@@ -16,11 +17,15 @@ from nasoseg.labels import OPENKBP, Structure
 from nasoseg.volumes.volume import Geometry
 
 
-def write_tiny(path, patterns, depths, keys=None):
-    """Write a store of patients of a few slices of 8 x 8; ``patterns`` (patients, k) says what is annotated."""
+def write_tiny(path, patterns, depths, keys=None, empty=()):
+    """Write a store of patients of a few slices of 8 x 8; ``patterns`` (patients, k) says what is annotated.
+
+    In the patients with the numbers ``empty`` it is annotated, but nothing is drawn.
+    """
     patients = []
     for number, (pattern, depth) in enumerate(zip(patterns, depths, strict=True)):
         labels = np.full((depth, 8, 8), sum(1 << bit for bit, drawn in enumerate(pattern) if drawn), "<u2")
+        labels[...] *= number not in empty
         grid = Geometry(labels.shape, np.eye(4))
         image = np.zeros(labels.shape, np.int16)
         patients.append(
@@ -138,8 +143,15 @@ def test_another_seed_gives_another_split(small_store, protocol):
 
 def test_a_seed_means_the_same_for_ever(small_store):
     """Published results name a seed: the dealing must not change with a release of anything."""
-    tested = [" ".join(fold.test) for fold in make_split(small_store, folds=4, seed=0).folds]
+    folds = make_split(small_store, folds=4, seed=0).folds
+    tested = [" ".join(fold.test) for fold in folds]
     assert tested == ["pt_172 pt_59 pt_92", "pt_144 pt_235 pt_36", "pt_104 pt_119 pt_157", "pt_100 pt_109 pt_140"]
+    assert [list(fold.validation) for fold in folds] == [["pt_157"], ["pt_157"], ["pt_144"], ["pt_119"]]
+
+
+def test_a_seed_means_the_same_slices_for_ever(small_store):
+    folds = make_split(small_store, folds=4, protocol="paper", seed=0).folds
+    assert [fold.test["pt_104"] for fold in folds] == [(4, 6), (3,), (0, 5), (1, 2, 7)]
 
 
 def test_validation_fraction_sets_the_validation_part(small_store):
@@ -156,6 +168,8 @@ BAD_ARGUMENTS = {
     "protocol": ({"protocol": "Clean"}, "protocol: found 'Clean', expected 'clean' or 'paper'"),
     "seed": ({"seed": -1}, "seed: found -1, expected 0 to 4294967295"),
     "fraction": ({"validation_fraction": 1.0}, "validation_fraction: found 1.0"),
+    "seed beyond 32 bits": ({"seed": 2**32}, "seed: found 4294967296, expected 0 to 4294967295"),
+    "nothing to validate": ({"validation_fraction": 0}, "validation_fraction: found 0, expected more than 0"),
     "no fraction": ({"validation_fraction": float("nan")}, "validation_fraction: found nan"),
 }
 
@@ -164,6 +178,30 @@ BAD_ARGUMENTS = {
 def test_bad_arguments_are_refused(small_store, arguments, message):
     with pytest.raises(NasosegError, match=message):
         make_split(small_store, **arguments)
+
+
+def test_defaults_are_five_clean_folds(small_store):
+    assert make_split(small_store) == make_split(
+        small_store, folds=5, protocol="clean", seed=0, validation_fraction=0.15
+    )
+    assert make_split(small_store, protocol="paper", seed=2**32 - 1).seed == 2**32 - 1
+
+
+def test_organs_drawn_empty_are_spread_apart_from_those_that_are_seen(tmp_path):
+    store = write_tiny(tmp_path / "store.h5", [[True]] * 12, [1] * 12, empty=range(8))
+    for seed in range(2):
+        for fold in make_split(store, folds=4, seed=seed).folds:
+            assert sum(int(key[1:]) >= 8 for key in fold.test) == 1
+
+
+def test_three_patients_are_the_fewest_that_can_be_trained_validated_and_tested(tmp_path):
+    store = write_tiny(tmp_path / "three.h5", [[True]] * 3, [1] * 3)
+    for fold in make_split(store, folds=3).folds:
+        assert [len(fold.train), len(fold.validation), len(fold.test)] == [1, 1, 1]
+    sizes = [
+        len(fold.test) for fold in make_split(write_tiny(tmp_path / "five.h5", [[True]] * 5, [1] * 5), folds=3).folds
+    ]
+    assert sizes == [2, 2, 1]
 
 
 def test_two_patients_cannot_be_trained_validated_and_tested(tmp_path):
@@ -220,6 +258,9 @@ CHANGES = MappingProxyType({
     "slice listed twice": ("paper", lambda d: (s := next(iter(first(d, "test").values()))).append(s[-1]), "each once"),
     "slices left out": ("paper", lambda d: first(d, "test").popitem(), "tested in 0 folds"),
     "unknown patient's slices": ("paper", lambda d: first(d, "test").update(nobody=[0]), "patient 'nobody'"),
+    "no slice of a patient": ("paper", lambda d: first(d, "test").update(pt_36=[]), r"slices \[\] of patient 'pt_36'"),
+    "slices are a number": ("paper", lambda d: first(d, "test").update(pt_36=3), "slices 3 of patient 'pt_36'"),
+    "paper fold is a list": ("paper", lambda d: d["folds"].__setitem__(0, []), "fold 0: test None"),
     "paper fold is empty": ("paper", lambda d: first(d, "test").clear(), "test {}"),
     "protocol": ("clean", put("protocol", "Clean"), "protocol 'Clean', expected 'clean' or 'paper'"),
     "other protocol": ("clean", put("protocol", "paper"), "fold 0: test"),
@@ -236,6 +277,8 @@ CHANGES = MappingProxyType({
     "format": ("clean", drop("format"), "no split"),
     "version": ("clean", put("version", 2), "version 2, expected version 1"),
     "slices changed": ("clean", lambda d: d["slices"].update(pt_36=7), "'pt_36' has 7 slices here, expected 8"),
+    "patient added": ("paper", lambda d: [d["slices"].update(nobody=1), first(d, "test").update(nobody=[0])],
+                      "'nobody' has 1 slices here, expected none"),
     "patient gone": ("paper", lambda d: [d["slices"].pop("pt_36"), *(f["test"].pop("pt_36", 0) for f in d["folds"])],
                      "'pt_36' has no slices here, expected 8"),
 })  # fmt: skip
@@ -254,6 +297,22 @@ def test_a_changed_file_is_refused(small_store, tmp_path, protocol, change, mess
     assert str(caught.value).startswith(f"{path}: ")
     assert "`nasoseg split`" in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(("change", "found"), [
+    (put("folds", "x" * 58), f"folds '{'x' * 58}', expected"),
+    (put("folds", "x" * 59), f"folds '{'x' * 56}..., expected"),
+    (put("protocol", "x" * 289), f"found protocol '{'x' * 289}', expected"),
+    (put("protocol", "x" * 290), f"found protocol '{'x' * 290}..., expected"),
+])  # fmt: skip
+def test_what_is_long_is_quoted_in_part(small_store, tmp_path, change, found):
+    path = tmp_path / "split.json"
+    make_split(small_store, folds=4).save(path)
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(NasosegError, match=re.escape(found)):
+        Split.load(path)
 
 
 @pytest.mark.parametrize(("content", "message"), [

@@ -98,6 +98,13 @@ def test_percentile_counts_area_not_elements():
     assert distances.percentile(99) > 6
 
 
+def test_hausdorff_distance_is_that_of_the_one_farthest_element():
+    near, one = np.zeros(1), np.ones(1)
+    for areas in (np.ones(10), np.full(10, 0.1), np.arange(1.0, 11) / 3):  # also where their shares add up to less
+        assert SurfaceDistances(np.arange(10.0), near, areas, one).hd == 9
+        assert SurfaceDistances(near, np.arange(10.0), one, areas).hd == 9
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (2.5, 0.9765625, 0.9765625), (3.0, 5.078, 4.1)])
 def test_random_blobs_like_surface_distance(seed, spacing_mm):
