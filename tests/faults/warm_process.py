@@ -31,7 +31,6 @@ IMPORTED = (
     *("nasoseg.data.prepare", "nasoseg.inference.task_model", "nasoseg.inference.segment", "nasoseg.inference.summary"),
     *("nasoseg.volumes.dicom_seg", "nasoseg.cli.prepare", "nasoseg.cli.segment", "nasoseg.cli.report"),
     *("nasoseg.cli.benchmark", "nasoseg.data.embedded", "nasoseg.inference.cleaning", "torch.utils.flop_counter"),
-    "encodings.unicode_escape",  # of jinja2's; another user may not be able to read Python's own files
 )
 
 
@@ -81,8 +80,8 @@ class Server:
         Args:
             arguments: Of the command.
             log: Grows.
-            conditions: ``user``: number of another user; ``shm_bytes``: size of a /dev/shm of its own; ``clock_seed``:
-                of a clock that jumps.
+            conditions: ``ruled``: whether permissions bind it even where this process is root; ``shm_bytes``: size of a
+                /dev/shm of its own; ``clock_seed``: of a clock that jumps.
         """
         request = {"arguments": ["-m", "nasoseg", *map(str, arguments)], "cwd": str(log.parent)} | conditions
         with log.open("ab") as file, open(os.devnull, "rb") as nothing:
@@ -208,10 +207,8 @@ def _become(request: Mapping[str, Any], files: Sequence[int], python: str) -> No
             _mount_shm(request["shm_bytes"])
         if "clock_seed" in request:
             _let_clock_jump(request["clock_seed"])
-        if request.get("user") is not None:
-            os.setgroups([])
-            os.setgid(request["user"])
-            os.setuid(request["user"])
+        if request.get("ruled") and os.geteuid() == 0:
+            _obey_permissions()
         sys.executable = python
         _, module, *arguments = request["arguments"]
         sys.argv = [module, *arguments]
@@ -237,6 +234,24 @@ def _mount_shm(size: int) -> None:
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "/dev/shm"], check=True)
+
+
+def _obey_permissions() -> None:
+    """Give up root's right to pass over permissions, for this process and what it starts; see capabilities(7).
+
+    Another user would not do: it may not be able to read Python or this package.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: the lower 32 capabilities, then the upper
+    faults = [libc.capget(header, sets)]
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        faults.append(libc.prctl(24, capability, 0, 0, 0))  # PR_CAPBSET_DROP
+        for number in range(3):
+            sets[number] &= ~(1 << capability)
+    faults.append(libc.capset(header, sets))
+    if any(faults):
+        raise OSError(ctypes.get_errno(), "capabilities")
 
 
 def _let_clock_jump(seed: int) -> None:
