@@ -14,6 +14,9 @@ class NasosegError(Exception):
 
     The command line prints its message alone and exits with code 1. A message that would fill screens keeps its
     beginning and its end, where the remedy is; so does each of its lines.
+
+    Args:
+        message: All that the user needs, in one or more lines.
     """
 
     def __init__(self, message: str) -> None:

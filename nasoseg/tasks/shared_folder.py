@@ -58,7 +58,8 @@ def write_shared(task: SegmentationTask, folder: Path, *, card: str | None = Non
     )
     _check_paths(again.blueprint["init_args"], "init_args")
     load_weights(again, weights, where=f"{where}: built again from its arguments, the model is another one, as {where}")
-    content = save(weights, metadata={"format": "pt", "labels": "\n".join(task.labels)})
+    # One entry: safetensors writes several in random order, and a model saved twice would have two hashes.
+    content = save(weights, metadata={"labels": "\n".join(task.labels)})
     config = {
         "format": FORMAT,
         "version": VERSION,

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from formats import make_target
+from fuzzed_formats import make_target
 from material import real_material
 from promise import Target
 

@@ -6,7 +6,7 @@
 import os
 
 import pytest
-from formats import FORMATS
+from fuzzed_formats import FORMATS
 from promise import try_all
 
 FEW, MANY = 40, 10_000

@@ -178,6 +178,17 @@ def test_another_method_than_expected_is_told(saved):
         nasoseg.TwoStageUNet.from_pretrained(saved)
 
 
+def test_a_model_is_always_written_alike(tmp_path):
+    task = small()
+    contents = set()
+    for number in range(8):
+        task.save_pretrained(tmp_path / str(number))
+        contents.add(
+            tuple((tmp_path / str(number) / name).read_bytes() for name in ("config.json", "model.safetensors"))
+        )
+    assert len(contents) == 1
+
+
 def test_what_cannot_be_built_again_is_not_saved(tmp_path):
     class Local(nasoseg.UNet):
         pass
