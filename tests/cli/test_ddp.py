@@ -84,7 +84,8 @@ def test_any_number_of_processes_measures_and_predicts_alike(of_two, tmp_path, n
 def test_torchrun_starts_the_processes_too(of_two, small_store, tmp_path):
     """The same run as with Lightning's own processes: the same weights."""
     run = tmp_path / "run"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nasoseg"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    launcher += ["--", "nasoseg"]  # without "--" it takes our --run for an abbreviation of its own options
     process = start("fit", *two_processes(small_store), "--run", run, launcher=launcher)
     out = finish(process)
     assert process.returncode == 0, out
