@@ -18,6 +18,7 @@ from safetensors.torch import save
 
 from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
+from nasoseg.cli.precision import HINT, default_precision, is_slower_than_need_be
 from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
 from nasoseg.cli.training_parser import HintingParser
 from nasoseg.data.datamodule import SliceDataModule
@@ -140,8 +141,11 @@ class TrainingCLI(LightningCLI):
         """Settle the run folder, and what is always on."""
         self.run_folder = Path(self.config.run or self._default_run())
         live = self.config.trainer.enable_progress_bar is not False and is_live(Console())
-        self.config.trainer.enable_progress_bar = False  # Lightning's own
-        self.config.trainer.logger = with_own_wandb(self.config.trainer.logger)
+        trainer = self.config.trainer
+        if trainer.precision is None:
+            trainer.precision = default_precision(trainer.accelerator, trainer.plugins)
+        trainer.enable_progress_bar = False  # Lightning's own
+        trainer.logger = with_own_wandb(trainer.logger)
         self.trainer_defaults["callbacks"] = self._callbacks(self._progress(live=live))
 
     def instantiate_classes(self) -> None:
@@ -351,6 +355,8 @@ class TrainingCLI(LightningCLI):
             f" patients: {counts}; protocol {data.protocol}, fold {data.fold}",
             flush=True,
         )
+        if is_slower_than_need_be(self.trainer):
+            print(HINT, flush=True)
 
     def _progress(self, *, live: bool) -> EpochLines:
         if self.quiet:
