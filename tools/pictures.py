@@ -18,9 +18,8 @@ from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-FIGURES = {"fig3_contours.png": "contours.png", "fig5_boxes.png": "boxes.png"}
+FIGURES = {"fig3.png": "contours.png", "structures_clean.png": "boxes.png"}
 WIDTH = 1200
-COLOURS = 128  # of the palette: greys and a dozen contours
 _SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
@@ -86,11 +85,11 @@ def _shot(browser: Any) -> Image.Image:
 
 
 def keep(picture: Image.Image, name: str) -> None:
-    """Write a picture of at most ``WIDTH`` pixels and few colours."""
+    """Write a picture of at most ``WIDTH`` pixels."""
     picture = picture.convert("RGB")
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
+    picture.save(PICTURES / name, optimize=True)  # no palette: it merges the colours of thin contours
     print(f"{PICTURES / name}: {(PICTURES / name).stat().st_size // 1024} KiB")
 
 
