@@ -27,6 +27,7 @@ from nasoseg.labels import OPENKBP
 from nasoseg.metrics import OverlapMetrics, StreamingAUC, SurfaceMetrics, surface_distances
 
 BATCH, TOLERANCE_MM, MOVED_PX = 8, 1.0, 2
+ROWS = 32  # of an update of torchmetrics
 KEY = "phantom"
 NAMES = [structure.name for structure in OPENKBP]
 
@@ -236,8 +237,10 @@ def _streamed_auc(case: dict[str, Tensor], device: str) -> Tensor:
 
 def _run(metric: Any, case: dict[str, Tensor], seen: Callable[[Tensor], Tensor]) -> Tensor:
     """Feed one of torchmetrics' the volume, and return its values (k,)."""
-    for batch in batches(case):
-        predicted, target = seen(batch["logits"]), batch["truth"]
+    # Few rows at a time: AUROC with thresholds holds some words for every pixel, structure and threshold of an update.
+    pieces = zip(case["logits"].split(ROWS, dim=2), case["truth"].split(ROWS, dim=2), strict=True)
+    for logits, target in ((a, b) for whole in pieces for a, b in zip(*(x.split(1) for x in whole), strict=True)):
+        predicted = seen(logits)
         metric.update(predicted, target.int() if predicted.is_floating_point() else target)
     result: Tensor = metric.compute()
     return result

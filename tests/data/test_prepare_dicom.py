@@ -300,7 +300,7 @@ def test_command_line(export, tmp_path, capsys):
         "names of ROIs that mean no structure: 1", "secret was thrown away", "table.csv leads back to the patients",
     ):  # fmt: skip
         assert shown in printed.out
-    for secret in ("Secretname", ALPHA, BETA, "Gamma-1", "1950"):
+    for secret in ("Secretname", ALPHA, BETA, "Gamma-1", "19500607", "1950-06-07"):
         assert secret not in printed.out + printed.err
     assert main(["prepare", "dicom", str(export), str(tmp_path / "t.h5"), *options]) == 1
     assert "table.csv: exists already" in capsys.readouterr().err
