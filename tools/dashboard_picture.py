@@ -7,17 +7,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
 from nasoseg.data.store import Store
+from nasoseg.report.sample_patients import find_predictions, read_patient
 
 PICTURE = Path(__file__).parent.parent / "docs" / "pictures" / "wandb.png"
 SHOWN = ("Brainstem", "SpinalCord", "RightParotid", "LeftParotid", "Larynx", "Mandible")
-AIR_HU = -500
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # of Okabe and Ito
 
 
@@ -90,36 +89,24 @@ def _bars(axes: Any, runs: dict[str, Path]) -> None:
 
 
 def _panels(places: list[Any], run: Path) -> None:
-    """Draw CT, truth and prediction of the slice with most structures of the first predicted patient."""
+    """Draw CT, truth and prediction of the first predicted patient, on the slice with most structures."""
     config = yaml.safe_load((run / "config.yaml").read_text())
+    folders = find_predictions([run / "predictions"], SHOWN)
     with Store(config["data"]["store"]) as store:
-        folder = sorted(path for path in (run / "predictions").iterdir() if path.is_dir())[0]
-        patient, names = store.patient(folder.name), [structure.name for structure in store.structures]
-        array = {name: nibabel.load(folder / f"{name}.nii.gz") for name in SHOWN}
-    truth = {name: (patient.labels >> names.index(name)) & 1 != 0 for name in SHOWN}
-    z = int(np.argmax(sum(mask.any(axis=(1, 2)).astype(int) for mask in truth.values())))
-    found = {name: _as_stored(image, patient.affine_lps, patient.image.shape) for name, image in array.items()}
-    rows, columns = np.nonzero(patient.image[z] > AIR_HU)
-    body = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-    for axes, title, masks in zip(places, ("7  panels/1", "truth", "prediction"), ({}, truth, found), strict=True):
-        axes.imshow(np.clip(patient.image[z][body], -160, 240), cmap="gray")
-        for (_, mask), colour in zip(masks.items(), COLOURS, strict=False):
-            if mask[z].any():
-                axes.contour(mask[z][body], [0.5], colors=[colour], linewidths=1)
+        patient = read_patient(store, min(folders), predictions={run.parent.name: folders}, structures=SHOWN)
+    (h, w), (dy, dx) = patient.image.shape, patient.spacing_mm
+    left, right, top, bottom = patient.box_mm
+    shown = (None, patient.truth, patient.predicted[run.parent.name])
+    for axes, title, contours in zip(places, ("7  panels/1", "truth", "prediction"), shown, strict=True):
+        extent = (-dx / 2, (w - 0.5) * dx, (h - 0.5) * dy, -dy / 2)
+        axes.imshow(np.clip(patient.image, -160, 240), cmap="gray", extent=extent)
+        for name, colour in zip(SHOWN, COLOURS, strict=True):
+            if contours is not None and name in contours.visible:
+                where = contours.columns_mm, contours.rows_mm
+                axes.contour(*where, contours.masks[name], [0.5], colors=[colour], linewidths=1)
+        axes.set(xlim=(left, right), ylim=(bottom, top))
         axes.set_axis_off()
-        axes.set_title(title, loc="left", fontsize=9, fontweight="bold" if not masks else "normal")
-
-
-def _as_stored(image: Any, affine_lps: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a mask on the grid of a stored patient, by the places of its voxels (nearest)."""
-    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    lps = index @ affine_lps[:3, :3].T + affine_lps[:3, 3]
-    inverse = np.linalg.inv(image.affine)
-    voxels = np.rint((lps * [-1, -1, 1]) @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
-    inside = np.all((voxels >= 0) & (voxels < image.shape), axis=-1)
-    mask = np.zeros(shape, bool)
-    mask[inside] = np.asarray(image.dataobj)[tuple(voxels[inside].T)] > 0
-    return mask
+        axes.set_title(title, loc="left", fontsize=9, fontweight="bold" if contours is None else "normal")
 
 
 def _table(axes: Any, runs: dict[str, Path]) -> None:

@@ -238,10 +238,10 @@ def _streamed_auc(case: dict[str, Tensor], device: str) -> Tensor:
 def _run(metric: Any, case: dict[str, Tensor], seen: Callable[[Tensor], Tensor]) -> Tensor:
     """Feed one of torchmetrics' the volume, and return its values (k,)."""
     # Few rows at a time: AUROC with thresholds holds some words for every pixel, structure and threshold of an update.
-    pieces = zip(case["logits"].split(ROWS, dim=2), case["truth"].split(ROWS, dim=2), strict=True)
-    for logits, target in ((a, b) for whole in pieces for a, b in zip(*(x.split(1) for x in whole), strict=True)):
-        predicted = seen(logits)
-        metric.update(predicted, target.int() if predicted.is_floating_point() else target)
+    for planes, truths in zip(case["logits"].split(1), case["truth"].split(1), strict=True):
+        for logits, target in zip(planes.split(ROWS, dim=2), truths.split(ROWS, dim=2), strict=True):
+            predicted = seen(logits)
+            metric.update(predicted, target.int() if predicted.is_floating_point() else target)
     result: Tensor = metric.compute()
     return result
 
