@@ -35,6 +35,7 @@ if [ "$quick" ]; then
   run validation --rounds 2 --slices 24
   run inference --threads "$threads" --rounds 1 --slices 8
   run growth --rounds 1 --slices 100 1000 10000
+  run resident --slices 1000 --depth 60
 else
   run step --threads "$threads" --modes eager channels-last bf16 compile
   run loading "${loaded[@]}"
@@ -42,6 +43,7 @@ else
   run validation
   run inference --threads "$threads" --slices 150 --rounds 2
   run growth
+  run resident
 fi
 "$python" "$here/summary.py" "$out" || failed=1
 exit "$failed"

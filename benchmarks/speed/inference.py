@@ -126,9 +126,7 @@ def running(task: SegmentationTask, runner: str, folder: Path, device: str) -> M
     task.to(device, memory_format=torch.channels_last)
     if runner == "compiled":
         task.network.compile()
-    if runner == "bfloat16":
-        task.network.forward = torch.autocast(device.partition(":")[0], torch.bfloat16)(task.network.forward)
-    return TaskModel(task)
+    return TaskModel(task, precision="bf16" if runner == "bfloat16" else "32")
 
 
 def segment_file(model: "TrueModel", folder: Path, way: str, laps: dict[str, float]) -> None:

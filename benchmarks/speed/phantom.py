@@ -7,6 +7,7 @@ part of the slices. What is learned from them counts for nothing.
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ SLICES = 100  # of a patient
 _DISTINCT = 16  # planes of noise that the slices share: drawing it anew takes longer than all that is measured
 
 
-def phantom(seed: int, *, slices: int = SLICES, side: int = 512, structures: int = 10) -> Patient:
+def phantom(seed: int, *, slices: int = SLICES, side: int = 512, structures: int = 10, noise_hu: float = 12) -> Patient:
     """Generate a patient: body, bone, airway, and ellipsoids side by side that no other overlaps.
 
     Args:
@@ -28,9 +29,10 @@ def phantom(seed: int, *, slices: int = SLICES, side: int = 512, structures: int
         slices: Of the scan.
         side: Rows and columns.
         structures: Number of ellipsoids, at most 64.
+        noise_hu: Standard deviation of the noise; without any, a slice compresses to almost nothing.
     """
     draws = np.random.default_rng(seed)
-    noise_hu = draws.normal(0, 12, (_DISTINCT, side, side)).astype(np.float32)
+    noise_hu = draws.normal(0, noise_hu, (_DISTINCT, side, side)).astype(np.float32)
     rows, columns = np.meshgrid(*[np.linspace(-1, 1, side, dtype=np.float32)] * 2, indexing="ij", sparse=True)
     radius = np.sqrt((rows / 0.62) ** 2 + (columns / 0.5) ** 2)
     flat_hu = np.select([radius < 0.82, radius < 0.9, radius < 1], [40.0, 700.0, -90.0], -1000.0).astype(np.float32)
@@ -53,10 +55,10 @@ def phantom(seed: int, *, slices: int = SLICES, side: int = 512, structures: int
     return Patient(f"phantom_{seed:05}", image, labels, np.ones(structures, bool), affine, geometry)
 
 
-def patients(count: int, *, slices: int = SLICES, side: int = 512, structures: int = 10) -> Iterator[Patient]:
-    """Generate several patients, one after the other."""
+def patients(count: int, **options: Any) -> Iterator[Patient]:
+    """Generate several patients, one after the other, each as :func:`phantom` does."""
     for seed in range(count):
-        yield phantom(seed, slices=slices, side=side, structures=structures)
+        yield phantom(seed, **options)
 
 
 def names(structures: int) -> Sequence[Structure]:
@@ -66,12 +68,11 @@ def names(structures: int) -> Sequence[Structure]:
     return [Structure(f"Structure{number:02}", None, (), (200, 4 * number % 256, 60)) for number in range(structures)]
 
 
-def phantom_store(path: Path, count: int, *, slices: int = SLICES, side: int = 512, structures: int = 10) -> Store:
+def phantom_store(path: Path, count: int, *, structures: int = 10, **options: Any) -> Store:
     """Write generated patients as a store, or open the one that an earlier call has written there."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        generated = patients(count, slices=slices, side=side, structures=structures)
-        write_store(path, generated, names(structures))
+        write_store(path, patients(count, structures=structures, **options), names(structures))
     return Store(path)
 
 
@@ -95,9 +96,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--structures", type=int, default=10)
     asked = parser.parse_args()
-    phantom_store(
-        asked.store, asked.patients, slices=asked.slices, side=asked.side, structures=asked.structures
-    )  # fmt: skip
+    phantom_store(asked.store, asked.patients, slices=asked.slices, side=asked.side, structures=asked.structures)
 
 
 if __name__ == "__main__":

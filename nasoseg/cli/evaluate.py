@@ -20,8 +20,6 @@ NIfTI (.nii.gz, .nii), NRRD (.nrrd) and MetaImage (.mha, .mhd) are read. Structu
 included. A true mask that is missing means: not annotated, and not measured. See --absent."""
 EXAMPLE = "nasoseg evaluate predictions/ studies/ --method other --out other/metrics.csv"
 
-SHOWN = ("dsc", "jsc", "f1", "precision", "recall", "hd95", "nsd")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
@@ -78,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     method = arguments.method or arguments.prediction.resolve().name
     shown = not (arguments.json or arguments.quiet)
     if shown:
-        print_scores(found.scores, title=f"{method} against {arguments.truth}", metrics=SHOWN)
+        print_scores(found.scores, title=f"{method} against {arguments.truth}")
     for note in found.notes:
         print(f"note: {note}", file=sys.stdout if shown else sys.stderr)
     if out:

@@ -62,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="structures whose holes on a slice are filled; `all` for every one (repeatable)",
     )
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+    add(
+        "--precision",
+        choices=("32", "bf16"),
+        default="32",
+        help="bf16: less than half the time on a device with bfloat16, a few voxels of a surface differ (default: 32)",
+    )
     add("--batch-size", metavar="N", type=int, help="slices at once (default: as many as are fast)")
     add("--label", metavar="TEXT", default="nasoseg", help="structure set label in DICOM (default: nasoseg)")
     add("--trust", action="store_true", help="let the run's config name classes of other packages")
@@ -99,7 +105,9 @@ def _segment_all(scans: "list[Scan]", formats: list[str], arguments: argparse.Na
     from nasoseg.inference.summary import summary_table
     from nasoseg.progress import ProgressDisplay
 
-    models = load_models(arguments.models, device=arguments.device, trust=arguments.trust)
+    models = load_models(
+        arguments.models, device=arguments.device, precision=arguments.precision, trust=arguments.trust
+    )
     ensemble = Ensemble(models, mirror=arguments.mirror)
     cleaning = Cleaning(_split(arguments.largest_component), _split(arguments.fill_holes))
     failed: dict[str, str] = {}

@@ -8,7 +8,7 @@ import numpy as np
 from nasoseg.data.training_data import TrainingData
 from nasoseg.errors import NasosegError
 from nasoseg.inference.arrays import Array, mirrored
-from nasoseg.inference.model import Model
+from nasoseg.inference.model import Model, Precision
 from nasoseg.labels import mirror_order
 
 if TYPE_CHECKING:  # they import torch
@@ -22,6 +22,7 @@ class Ensemble:
     Args:
         models: One or more; tasks in evaluation mode.
         mirror: Average the mirrored image too, left and right structures swapped back.
+        precision: What the networks of tasks compute in.
         training: How the images are made; by default as the models say.
 
     Attributes:
@@ -31,7 +32,8 @@ class Ensemble:
 
     Raises:
         NasosegError: If there is no model, they differ in structures, head or input, they do not say how their images
-            were made, or ``mirror`` is asked for where a sided structure has no partner.
+            were made, ``mirror`` is asked for where a sided structure has no partner, or ``precision`` of a model that
+            has its own.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class Ensemble:
         models: Sequence["Model | SegmentationTask"],
         *,
         mirror: bool = False,
+        precision: Precision = "32",
         training: TrainingData | None = None,
     ) -> None:
         if not models:
             raise NasosegError("segment: found no model, expected one or more")
-        self.models = [model if isinstance(model, Model) else _task_model(model) for model in models]
+        if precision != "32" and any(isinstance(model, Model) for model in models):
+            raise NasosegError(f"precision: found {precision!r} for a model that has its own: give tasks")
+        self.models = [model if isinstance(model, Model) else _task_model(model, precision) for model in models]
         first = self.models[0]
         self.labels = first.labels
         self.head: Head = first.head
@@ -79,10 +84,10 @@ class Ensemble:
         return total / (len(self.models) * (2 if self._mirrored is not None else 1))
 
 
-def _task_model(task: "SegmentationTask") -> Model:
+def _task_model(task: "SegmentationTask", precision: Precision) -> Model:
     from nasoseg.inference.task_model import TaskModel
 
-    return TaskModel(task)
+    return TaskModel(task, precision=precision)
 
 
 def _training(models: Sequence[Model]) -> TrainingData:

@@ -1,7 +1,7 @@
 """What a scan is segmented with: anything that maps images to probabilities."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from nasoseg.inference.arrays import Array
 
 if TYPE_CHECKING:  # it imports torch
     from nasoseg.heads import Head
+
+Precision = Literal["32", "bf16"]
+"""What a network computes in: float32, or bfloat16 where torch's autocast sees no harm in it."""
 
 
 class Model(ABC):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nasoseg.errors import NasosegError
 from nasoseg.inference.exported import SUFFIXES, load_exported
-from nasoseg.inference.model import Model
+from nasoseg.inference.model import Model, Precision
 
 if TYPE_CHECKING:  # exported models run without it
     import torch
@@ -14,25 +14,30 @@ if TYPE_CHECKING:  # exported models run without it
 _CHECKPOINTS = "checkpoints"
 
 
-def load_models(paths: Sequence[Path], *, device: str = "auto", trust: bool = False) -> list[Model]:
+def load_models(
+    paths: Sequence[Path], *, device: str = "auto", precision: Precision = "32", trust: bool = False
+) -> list[Model]:
     """Load models to segment with.
 
     Args:
         paths: Models that ``nasoseg export`` wrote; or run folders, checkpoints in them, and folders whose run folders
             are all taken (``fold0``, ``fold1`` ...).
         device: ``auto`` (a GPU if there is one), or as torch spells it: ``cpu``, ``cuda``, ``cuda:1``.
+        precision: What the networks compute in; an exported model computes in float32.
         trust: Whether a run's config may name classes of other packages (``nasoseg.load``).
 
     Raises:
-        NasosegError: If there is no model, one cannot be loaded, there is no such device, or exported models are mixed
-            with runs.
+        NasosegError: If there is no model, one cannot be loaded, there is no such device, it lacks the precision, or
+            exported models are mixed with runs.
     """
     exported = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if not exported:
-        return _load_runs(paths, device=device, trust=trust)
+        return _load_runs(paths, device=device, precision=precision, trust=trust)
     others = [path for path in paths if path not in exported]
     if others:
         raise NasosegError(f"{others[0]}: stands beside the exported {exported[0]}: expected exported models alone")
+    if precision != "32":
+        raise NasosegError(f"--precision {precision}: {exported[0]} was exported in float32: give the run")
     return [load_exported(path, device=device) for path in exported]
 
 
@@ -53,7 +58,7 @@ def find_runs(path: Path) -> list[Path]:
     return runs
 
 
-def _load_runs(paths: Sequence[Path], *, device: str, trust: bool) -> list[Model]:
+def _load_runs(paths: Sequence[Path], *, device: str, precision: Precision, trust: bool) -> list[Model]:
     import torch
 
     from nasoseg.inference.task_model import TaskModel
@@ -61,7 +66,8 @@ def _load_runs(paths: Sequence[Path], *, device: str, trust: bool) -> list[Model
 
     place = _device(device)
     tasks = [load(run, trust=trust) for path in paths for run in find_runs(path)]
-    return [TaskModel(task.to(place, memory_format=torch.channels_last).eval()) for task in tasks]
+    ready = [task.to(place, memory_format=torch.channels_last).eval() for task in tasks]
+    return [TaskModel(task, precision=precision) for task in ready]
 
 
 def _device(named: str) -> "torch.device":

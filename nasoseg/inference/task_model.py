@@ -1,12 +1,15 @@
 """A trained task as a model to segment with."""
 
+from typing import get_args
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nasoseg.errors import NasosegError
 from nasoseg.heads import probabilities
-from nasoseg.inference.model import Model
+from nasoseg.inference.model import Model, Precision
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.memory import is_out_of_memory
 
@@ -16,23 +19,35 @@ class TaskModel(Model):
 
     Args:
         task: In evaluation mode.
+        precision: What its network computes in; probabilities are float32 either way.
+
+    Raises:
+        NasosegError: If the task is on a GPU without bfloat16, and is to compute in it.
     """
 
-    def __init__(self, task: SegmentationTask) -> None:
+    def __init__(self, task: SegmentationTask, *, precision: Precision = "32") -> None:
+        if precision not in get_args(Precision):
+            raise NasosegError(f"precision: found {precision!r}, expected {' or '.join(get_args(Precision))}")
+        on_gpu = task.device.type == "cuda"
+        if precision == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise NasosegError(f"precision: {torch.cuda.get_device_name(task.device)} has no bfloat16: use 32")
         self.task = task
+        self.precision = precision
         self.labels = task.labels
         self.head = task.head
         self.in_channels = task.in_channels
         self.training_data = task.training_data
         self.device = str(task.device)
-        if task.device.type == "cuda":
+        if on_gpu:
             self.pixels_at_once = 2**23
 
     @torch.no_grad()
     def __call__(self, images: npt.NDArray[np.float32]) -> Tensor:
         """Map images (b, c, h, w) to probabilities (b, channels, h, w), float32, background channel included."""
         try:
-            logits = self.task(torch.from_numpy(images).to(self.task.device))
+            device = self.task.device
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                logits = self.task(torch.from_numpy(images).to(device))
             return probabilities(logits.float(), self.head)
         except RuntimeError as error:  # OutOfMemoryError is one
             if not is_out_of_memory(error):

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,15 @@ def write_metrics(path: str | os.PathLike[str], scores: Scores, *, context: Mapp
         ) from error
 
 
-def print_scores(scores: Scores, *, title: str, metrics: Sequence[str] = SHOWN) -> None:
+def print_scores(scores: Scores, *, title: str) -> None:
     """Print a table: structure x metric, mean over patients of the value per volume, and patients counted.
 
     Metrics that the scores do not have are left out.
     """
-    metrics = [metric for metric in metrics if metric in scores.volume]
+    metrics = [metric for metric in SHOWN if metric in scores.volume]
     summary = scores.summary("volume")
     table = Table(title=title, caption="per patient volume, mean over patients; all: mean over structures")
-    table.add_column("structure")
+    table.add_column("structure", no_wrap=True)  # numbers of a narrow terminal may wrap, names may not be cut
     for metric in metrics:
         table.add_column(" ".join(filter(None, (metric.upper(), _UNITS.get(metric)))), justify="right")
     table.add_column("patients", justify="right")

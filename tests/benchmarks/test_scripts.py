@@ -12,9 +12,11 @@ SMALLEST = {
     "validation": "--slices 5 --side 32 --width 2 --rounds 1 --only nasoseg surface-distance AUROC",
     "inference": "--slices 3 --side 32 --width 2 --rounds 1 --only eager",
     "growth": "--slices 8 16 --depths 2 4 --structures 1 2 --side 32 --rounds 1",
+    "resident": "--slices 20 --steps 1 --batch 2 --workers 1 --depth 4 --structures 3 --side 32 --width 2",
 }
 FIRST_COLUMN = {
     "step": "mode", "loading": "way", "epoch": "network", "validation": "epoch", "inference": "way", "growth": "slices",
+    "resident": "slices",
 }  # fmt: skip
 
 
@@ -28,7 +30,7 @@ def run(script, arguments, folder):
 
 @pytest.mark.parametrize(
     "script",
-    [pytest.param(script, marks=pytest.mark.slow) if script in ("step", "epoch", "growth") else script
+    [pytest.param(script, marks=pytest.mark.slow) if script in ("step", "epoch", "growth", "resident") else script
      for script in SMALLEST],
 )  # fmt: skip
 def test_ours(script, tmp_path):

@@ -14,6 +14,8 @@ import yaml
 
 from nasoseg.tasks.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 NASOSEG = [sys.executable, "-m", "nasoseg"]
 
 
@@ -80,7 +82,6 @@ def test_any_number_of_processes_measures_and_predicts_alike(of_two, tmp_path, n
     assert len({path.parent for path in written}) == 3
 
 
-@pytest.mark.slow
 def test_torchrun_starts_the_processes_too(of_two, small_store, tmp_path):
     """The same run as with Lightning's own processes: the same weights."""
     run = tmp_path / "run"
@@ -95,7 +96,6 @@ def test_torchrun_starts_the_processes_too(of_two, small_store, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.slow
 def test_a_process_that_is_ended_ends_the_run_with_a_message(small_store, tmp_path):
     arguments = ["--data.store", small_store.path, "--data.folds", 4, "--data.batch_size", 8, "--run", tmp_path / "run"]
     arguments += ["--model.init_args.width", 4, "--trainer.max_epochs", 1000, "--trainer.accelerator", "cpu"]

@@ -184,6 +184,7 @@ def test_a_test_of_its_own_goes_on_in_the_same_run(records, run, nasoseg_command
     assert own_config(again)["store"] == own_config(records)["store"]
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_one_run_and_no_process_stays(small_store, tmp_path, nasoseg_command):
     """With Lightning's own class name, in a list with another logger."""
     board = {"class_path": "TensorBoardLogger", "init_args": {"save_dir": str(tmp_path / "board")}}

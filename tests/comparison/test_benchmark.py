@@ -20,6 +20,8 @@ from nasoseg.comparison.benchmark import report_benchmark
 from nasoseg.comparison.jobs import make_jobs
 from nasoseg.comparison.plan import read_plan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(small_store, tmp_path_factory):

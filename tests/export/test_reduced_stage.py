@@ -8,6 +8,7 @@ from nasoseg.inference import load_exported
 from nasoseg.models import UNet
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated")
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_rough_stage_at_half_resolution_is_exported(make_task, lively, tmp_path, kind):

@@ -60,6 +60,7 @@ def dropping(fit_config, tmp_path):
     return tmp_path / "dropping.yaml"
 
 
+@pytest.mark.slow
 def test_runs_of_one_seed_are_equal_bit_for_bit_with_any_number_of_workers(warm, dropping, tmp_path):
     found = {
         name: trained(warm, dropping, tmp_path / name, "--data.workers", workers, "--seed_everything", seed)

@@ -15,7 +15,7 @@ from plain_process import PlainCommands
 from whole import check_whole
 
 HOW = [
-    pytest.param(("warm", 10), id="10"),
+    pytest.param(("warm", 10), id="10", marks=pytest.mark.slow),
     pytest.param(("warm", 50), id="50", marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
     pytest.param(("plain", 50), id="50-from-nothing", marks=[pytest.mark.nightly, pytest.mark.timeout(7200)]),
 ]
@@ -74,6 +74,7 @@ def test_benchmark(kill, benchmark_config):
     kill(victims.benchmark(benchmark_config), by_day=2)  # it takes ten times a fit
 
 
+@pytest.mark.slow
 def test_a_training_that_outlives_its_benchmark_is_waited_for_and_the_rest_is_done(warm, benchmark_config, tmp_path):
     log = tmp_path / "log"
     command = victims.benchmark(benchmark_config).arguments(tmp_path)

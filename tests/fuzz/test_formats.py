@@ -9,7 +9,7 @@ import pytest
 from fuzzed_formats import FORMATS
 from promise import try_all
 
-FEW, MANY = 40, 10_000
+FEW, SOME, MANY = 40, 1_000, 10_000
 
 
 def numbers(count: int) -> list[int]:
@@ -27,6 +27,13 @@ def check(target, count, record_property):
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_are_read_or_refused(target, name, record_property):
     check(target(name), int(os.environ.get("NASOSEG_FUZZ", FEW)), record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_thousand_damaged_files_are_read_or_refused(target, name, record_property):
+    check(target(name), SOME, record_property)
 
 
 @pytest.mark.nightly

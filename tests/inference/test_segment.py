@@ -92,6 +92,7 @@ def test_the_batch_changes_nothing(make_model, small_store):
 def test_what_fit_has_trained_segments_as_predict_does(small_store, tmp_path):
     from lightning import Trainer
 
+    torch.manual_seed(0)
     data = nasoseg.SliceDataModule(small_store.path, folds=4, batch_size=4, context=1, augmentation=None)
     data.setup()
     model = nasoseg.TwoStageUNet(labels=data.labels, in_channels=data.in_channels, width=4)
