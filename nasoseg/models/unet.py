@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from nasoseg.models.blocks import ConvUnit, pad_to
 
+DEEPEST = 12
+"""Most levels: the lowest of a plane of 2,048 pixels is then one pixel. A damaged config may ask for millions."""
+
 
 class UNet(nn.Module):
     """Encode, decode, and join the levels by skips (Ronneberger et al. 2015), with batch normalisation.
@@ -16,8 +19,8 @@ class UNet(nn.Module):
     Args:
         in_channels: Channels in.
         classes: Logit channels out.
-        depth: Levels of resolution; each halves the plane and doubles the channels. 5 is the paper's rough stage,
-            3 its precise one.
+        depth: Levels of resolution, at most ``DEEPEST``; each halves the plane and doubles the channels. 5 is the
+            paper's rough stage, 3 its precise one.
         width: Channels at full resolution.
         prior: Probability with which every structure is predicted before training (Lin et al. 2017, section 4.1).
             Organs fill about 1 % of a slice: from 1/2, the first thing that is learned is "nothing anywhere", and
@@ -26,8 +29,10 @@ class UNet(nn.Module):
 
     def __init__(self, in_channels: int, classes: int, *, depth: int = 5, width: int = 16, prior: float = 0.01) -> None:
         super().__init__()
-        if depth < 1 or width < 1 or not 0 < prior < 1:
-            raise ValueError(f"depth {depth}, width {width}, prior {prior}: expected 1 or more, and a probability")
+        if not 1 <= depth <= DEEPEST or width < 1 or not 0 < prior < 1:
+            raise ValueError(
+                f"depth {depth}, width {width}, prior {prior}: expected 1 to {DEEPEST}, 1 or more, and a probability"
+            )
         widths = [width * 2**level for level in range(depth)]
         self.multiple = 2 ** (depth - 1)
         self.encoder = nn.ModuleList(_double(a, b) for a, b in zip([in_channels, *widths], widths, strict=False))

@@ -119,6 +119,12 @@ def test_a_model_with_a_long_argument_of_the_wrong_kind():
     assert len(str(caught.value)) < 1000
 
 
+def test_a_model_of_more_levels_than_a_plane_has_pixels():
+    blueprint = {"class_path": "nasoseg.UNet", "init_args": {"depth": 2**31}}
+    with pytest.raises(NasosegError, match=r"depth 2147483648, .* expected 1 to 12"):
+        build_task(blueprint, labels=["Larynx"], in_channels=1, where="config.yaml")
+
+
 def split(**changes):
     document = {"format": "nasoseg-split", "version": 1, "protocol": "clean", "seed": 0, "store_sha256": "0" * 64}
     folds = [{"train": ["a"], "validation": ["b"], "test": ["c"]}] * 2
