@@ -18,6 +18,8 @@ from nasoseg.heads import Head, one_label
 
 _LARGEST_LOGIT = 1e30
 """Beyond it a sum of differences of logits could leave float32's range (3.4e38)."""
+_LARGEST_WEIGHT = 30.0
+"""Of a small structure's pixels in the balanced focal loss: a few pixels of a crop must not drown all others."""
 
 
 class DiceLoss(nn.Module):
@@ -86,15 +88,22 @@ class FocalLoss(nn.Module):
         alpha: a, in (0, 1): weight of the structures' own pixels. Lin's 0.25 favours the background, which suits
             detectors; small organs want the opposite.
         gamma: g, 0 or more; 0 gives the weighted cross-entropy.
+        balanced: Weigh a structure that has fewer pixels in the batch than the structures there have on average by how
+            many times fewer, at most ``_LARGEST_WEIGHT`` times. Lin et al. divide by the number of positives (section
+            4.1); a mean over pixels leaves a structure of a few pixels so little that it may stay unfound for
+            thousands of steps (docs/method.md). False gives eq. 2 as it stands.
     """
 
-    def __init__(self, *, head: Head = "multilabel", alpha: float = 0.75, gamma: float = 2.0) -> None:
+    def __init__(
+        self, *, head: Head = "multilabel", alpha: float = 0.75, gamma: float = 2.0, balanced: bool = True
+    ) -> None:
         super().__init__()
         if not 0 < alpha < 1 or gamma < 0:
             raise ValueError(f"alpha {alpha}, gamma {gamma}: expected 0 < alpha < 1 and gamma >= 0 (eq. 2)")
         self.head: Head = head
         self.alpha = alpha
         self.gamma = gamma
+        self.balanced = balanced
 
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
@@ -107,7 +116,11 @@ class FocalLoss(nn.Module):
         # (1 - p_t)^g = exp(-g softplus(toward)): unlike a power, its gradient is finite for g < 1 as well.
         losses = weight * torch.exp(-self.gamma * F.softplus(toward)) * F.softplus(-toward)
         known = torch.ones(target.shape[:2], device=losses.device) if annotated is None else annotated.float()
-        return _mean((losses.mean(dim=(2, 3)) * known).sum(), known.sum())
+        of_images = losses.mean(dim=(2, 3)) * known
+        if self.balanced:
+            drawn = (target.sum(dim=(2, 3)) * known).sum(dim=0)
+            of_images = of_images * _balance(drawn, training=losses.requires_grad)
+        return _mean(of_images.sum(), known.sum())
 
     def _multiclass(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
         truth = one_label(target if annotated is None else target.bool() & annotated[:, :, None, None].bool())
@@ -117,6 +130,10 @@ class FocalLoss(nn.Module):
             .squeeze(1)
         )
         weight = torch.where(truth > 0, self.alpha, 1 - self.alpha)
+        if self.balanced:
+            drawn = torch.bincount(truth.flatten(), minlength=logits.shape[1])[1:].float()
+            balance = _balance(drawn, training=logits.requires_grad)
+            weight = weight * torch.cat([torch.ones_like(balance[:1]), balance])[truth]
         wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
         losses = weight * wrong**self.gamma * -log_p
         return _mean(losses.sum(), torch.ones_like(losses).sum())
@@ -133,6 +150,7 @@ class DiceFocalLoss(nn.Module):
         epsilon: Of ``DiceLoss``.
         alpha: Of ``FocalLoss``.
         gamma: Of ``FocalLoss``.
+        balanced: Of ``FocalLoss``.
         printed: Of ``DiceLoss``.
         absent: Of ``DiceLoss``.
     """
@@ -145,6 +163,7 @@ class DiceFocalLoss(nn.Module):
         epsilon: float = 0.5,
         alpha: float = 0.75,
         gamma: float = 2.0,
+        balanced: bool = True,
         printed: bool = False,
         absent: bool = False,
     ) -> None:
@@ -153,7 +172,7 @@ class DiceFocalLoss(nn.Module):
             raise ValueError(f"beta {beta}: expected a number between 0 and 1 (eq. 3)")
         self.beta = beta
         self.dice = DiceLoss(head=head, epsilon=epsilon, printed=printed, absent=absent)
-        self.focal = FocalLoss(head=head, alpha=alpha, gamma=gamma)
+        self.focal = FocalLoss(head=head, alpha=alpha, gamma=gamma, balanced=balanced)
 
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
@@ -204,17 +223,30 @@ def _mean(total: Tensor, count: Tensor) -> Tensor:
     return total / count.clamp(min=1)
 
 
+def _balance(drawn: Tensor, *, training: bool) -> Tensor:
+    """Return the weight of every structure (k,), 1 or more, for how many pixels it has in the batch (k,)."""
+    if training and _is_one_of_several():
+        distributed.all_reduce(drawn)
+    there = drawn > 0
+    typical = drawn.sum() / there.sum().clamp(min=1)
+    return torch.where(there, typical / drawn.clamp(min=1), 1).clamp(1, _LARGEST_WEIGHT)
+
+
 def _of_all_processes(sums: Tensor) -> Tensor:
     """Add the sums of all processes that train together.
 
     The gradient is that of this process's share times the number of processes, by which DDP divides.
     """
-    if not (sums.requires_grad and distributed.is_available() and distributed.is_initialized()):
+    if not (sums.requires_grad and _is_one_of_several()):
         return sums  # validation: the processes have batches of their own
     processes = distributed.get_world_size()
     everywhere = sums.detach().clone()
     distributed.all_reduce(everywhere)
     return processes * sums + (everywhere - processes * sums).detach()
+
+
+def _is_one_of_several() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _merge_unknown(log_p: Tensor, annotated: Tensor | None) -> Tensor:

@@ -68,14 +68,47 @@ def test_focal_worked_by_hand():
 def test_focal_without_focus_is_half_the_cross_entropy():
     logits, target = torch.randn(2, 3, 8, 8), torch.rand(2, 3, 8, 8) < 0.3
     expected = F.binary_cross_entropy_with_logits(logits, target.float()) / 2
-    torch.testing.assert_close(FocalLoss(alpha=0.5, gamma=0)(logits, target), expected)
+    torch.testing.assert_close(FocalLoss(alpha=0.5, gamma=0, balanced=False)(logits, target), expected)
 
 
 def test_multiclass_focal_without_focus_is_half_the_softmax_cross_entropy():
     logits, truth = torch.randn(2, 4, 8, 8), torch.randint(0, 4, (2, 8, 8))
     target = F.one_hot(truth, 4).movedim(-1, 1)[:, 1:].bool()
-    loss = FocalLoss(head="multiclass", alpha=0.5, gamma=0)(logits, target)
+    loss = FocalLoss(head="multiclass", alpha=0.5, gamma=0, balanced=False)(logits, target)
     torch.testing.assert_close(loss, F.cross_entropy(logits, truth) / 2)
+
+
+@pytest.mark.parametrize("head", ["multilabel", "multiclass"])
+def test_balanced_focal_worked_by_hand(head):
+    # Of 400 pixels 80 are of structure 1, 2 of structure 2, none of structure 3. The mean of those there is 41:
+    # structure 1 keeps its weight, structure 2 weighs 20.5 times as much, and structure 3, which is not there, keeps its own.
+    background = int(head == "multiclass")
+    target = torch.zeros(1, 3, 20, 20, dtype=torch.bool)
+    target[0, 0, :4], target[0, 1, 10, :2] = True, True
+    logits = torch.randn(1, 3 + background, 20, 20, generator=torch.manual_seed(0))
+    if head == "multilabel":
+        ce = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
+        expected = (ce * torch.tensor([1, 20.5, 1]).view(1, 3, 1, 1)).mean() / 2
+    else:
+        weights = torch.tensor([1, 1, 20.5, 1])
+        truth = torch.cat([~target.any(dim=1, keepdim=True), target], dim=1).float().argmax(dim=1)
+        expected = F.cross_entropy(logits, truth, weight=weights, reduction="sum") / 400 / 2
+    torch.testing.assert_close(FocalLoss(head=head, alpha=0.5, gamma=0)(logits, target), expected)
+    target[0, 1, 10, 1] = False  # 80 and 1: 40.5 times, but 30 is the most
+    if head == "multilabel":
+        ce = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
+        expected = (ce * torch.tensor([1, 30, 1]).view(1, 3, 1, 1)).mean() / 2
+        torch.testing.assert_close(FocalLoss(alpha=0.5, gamma=0)(logits, target), expected)
+
+
+def test_pixels_of_an_image_where_a_structure_was_not_annotated_do_not_enter_its_balance():
+    logits = torch.randn(2, 2, 8, 8, generator=torch.manual_seed(0))
+    target = torch.zeros(2, 2, 8, 8, dtype=torch.bool)
+    target[0, 0, :4], target[0, 1, 0, :2] = True, True
+    annotated = torch.tensor([[True, True], [True, False]])
+    loss = FocalLoss()(logits, target, annotated)
+    target[1, 1] = True
+    torch.testing.assert_close(FocalLoss()(logits, target, annotated), loss)
 
 
 def test_multiclass_focal_worked_by_hand():

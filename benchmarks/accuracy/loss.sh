@@ -13,6 +13,7 @@ variants=(
   default
   "alpha=0.25" "alpha=0.5" "alpha=0.9"
   "gamma=1"
+  "balanced=false"
   "beta=0.03" "beta=0.3" "beta=0.5"
   "epsilon=0.05" "epsilon=0.95"
 )
