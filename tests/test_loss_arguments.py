@@ -54,14 +54,15 @@ def test_the_default_head_is_multilabel():
 
 
 @pytest.mark.parametrize("argument", [{"epsilon": 0.01}, {"printed": True}, {"absent": True}, {"alpha": 0.2},
-                                      {"gamma": 0.5}, {"beta": 0.7}])  # fmt: skip
+                                      {"gamma": 0.5}, {"balanced": False}, {"beta": 0.7}])  # fmt: skip
 def test_every_argument_reaches_its_part_of_the_mix(argument):
     logits, target = scene()
-    given = {"epsilon": 0.5, "printed": False, "absent": False, "alpha": 0.75, "gamma": 2.0, "beta": 0.1}
+    given = {"epsilon": 0.5, "printed": False, "absent": False, "alpha": 0.75, "gamma": 2.0, "beta": 0.1,
+             "balanced": True}  # fmt: skip
     assert DiceFocalLoss()(logits, target) == DiceFocalLoss(**given)(logits, target)
     given |= argument
     dice = DiceLoss(**{name: given[name] for name in ("epsilon", "printed", "absent")})(logits, target)
-    focal = FocalLoss(alpha=given["alpha"], gamma=given["gamma"])(logits, target)
+    focal = FocalLoss(**{name: given[name] for name in ("alpha", "gamma", "balanced")})(logits, target)
     mixed = given["beta"] * dice + (1 - given["beta"]) * focal
     found = DiceFocalLoss(**argument)(logits, target)
     assert found.item() == pytest.approx(mixed.item(), rel=1e-6)

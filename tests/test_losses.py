@@ -81,7 +81,7 @@ def test_multiclass_focal_without_focus_is_half_the_softmax_cross_entropy():
 @pytest.mark.parametrize("head", ["multilabel", "multiclass"])
 def test_balanced_focal_worked_by_hand(head):
     # Of 400 pixels 80 are of structure 1, 2 of structure 2, none of structure 3. The mean of those there is 41:
-    # structure 1 keeps its weight, structure 2 weighs 20.5 times as much, and structure 3, which is not there, keeps its own.
+    # structure 1 keeps its weight, structure 2 weighs 20.5 times as much, structure 3 is not there and keeps its own.
     background = int(head == "multiclass")
     target = torch.zeros(1, 3, 20, 20, dtype=torch.bool)
     target[0, 0, :4], target[0, 1, 10, :2] = True, True
