@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
 from nasoseg.cli.precision import HINT, default_precision, is_slower_than_need_be
 from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
+from nasoseg.cli.run_folder import checkpoint_to_resume, claim_run_folder, find_checkpoint, forget_requeue
 from nasoseg.cli.training_parser import HintingParser
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
@@ -29,16 +29,15 @@ from nasoseg.progress import is_live
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.batch_limit import advise_batch
 from nasoseg.tasks.building import load_weights
-from nasoseg.tasks.card_text import MODEL_CARD
-from nasoseg.tasks.checkpoints import LAST, PREVIOUS, AtomicCheckpointIO, furthest_whole, load_checkpoint
+from nasoseg.tasks.checkpoints import AtomicCheckpointIO, load_checkpoint
 from nasoseg.tasks.memory import is_out_of_memory
 from nasoseg.tasks.predictions import NiftiPredictions
 from nasoseg.tasks.progress import EpochLines, LiveBar
 from nasoseg.tasks.results import print_scores, result_context, write_metrics
 from nasoseg.tasks.run_facts import run_facts
-from nasoseg.tasks.run_record import RECORD, record_start, start_facts
+from nasoseg.tasks.run_record import record_start, start_facts
 from nasoseg.tasks.wandb_artifacts import log_model, log_store, log_table
-from nasoseg.tasks.wandb_run import KEPT, wandb_runs
+from nasoseg.tasks.wandb_run import wandb_runs
 
 EXAMPLES = {
     "fit": "nasoseg fit --config two_stage --data.store store.h5 --data.fold 0 --run runs/two_stage/fold0",
@@ -166,7 +165,7 @@ class TrainingCLI(LightningCLI):
             folder=self.run_folder,
             data=self.datamodule,
             method=self._method,
-            resuming=bool(self._resumed()),
+            resuming=bool(checkpoint_to_resume(self.run_folder, self.config.ckpt_path)),
         )
         plugins = (
             list(configured.plugins or []) if isinstance(configured.plugins, list | None) else [configured.plugins]
@@ -179,8 +178,9 @@ class TrainingCLI(LightningCLI):
     def fit(self) -> None:
         """Train, keep the best checkpoint by validation DSC, and test it."""
         self._check_validated()
-        resume = self._resumed()
-        self._claim_run_folder(resuming=resume is not None)
+        resume = checkpoint_to_resume(self.run_folder, self.config.ckpt_path)
+        if resume is None and self.trainer.is_global_zero:  # the other processes begin after the first
+            claim_run_folder(self.run_folder, force=self.config.force)
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
         self._write_run(resuming=resume is not None)
@@ -192,8 +192,7 @@ class TrainingCLI(LightningCLI):
         if self.trainer.interrupted:
             raise KeyboardInterrupt
         if self.trainer.is_global_zero:
-            for path in self.run_folder.glob(_REQUEUED):  # Lightning would test it instead of the best
-                path.unlink()
+            forget_requeue(self.run_folder)
         if self.config.test_at_end:
             self.test()
         else:
@@ -254,31 +253,10 @@ class TrainingCLI(LightningCLI):
             log_store(logger, self.datamodule.store)
 
     def _load(self) -> None:
-        path = self._checkpoint(self.config.ckpt_path if self.command != "fit" else "best")
+        path = find_checkpoint(self.run_folder, self.config.ckpt_path if self.command != "fit" else "best")
         load_weights(self.model, load_checkpoint(path)["state_dict"], where=str(path))
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
-
-    def _checkpoint(self, named: str | None) -> Path:
-        named = named or "best"
-        folder = self.run_folder / "checkpoints"
-        path = folder / f"{named}.ckpt" if named in ("best", "last") else Path(named)
-        if named == "last":
-            path = furthest_whole([folder / LAST, folder / PREVIOUS]) or path
-        if not path.is_file():
-            raise NasosegError(
-                f"--ckpt_path: no checkpoint {path}: train first, or name a file that `nasoseg fit` wrote"
-            )
-        return path
-
-    def _resumed(self) -> Path | None:
-        """Name the checkpoint to go on from: the one asked for, or in a job that SLURM started again the newest."""
-        if self.config.ckpt_path:
-            return self._checkpoint(self.config.ckpt_path)
-        if not _begun_again():
-            return None
-        folder = self.run_folder / "checkpoints"
-        return furthest_whole([*self.run_folder.glob(_REQUEUED), folder / LAST, folder / PREVIOUS])
 
     def _default_run(self) -> str:
         method = self.config.model.class_path.rpartition(".")[2].lower()
@@ -291,24 +269,6 @@ class TrainingCLI(LightningCLI):
                 f"trainer.check_val_every_n_epoch: found {every} with max_epochs {epochs}: no epoch would be validated,"
                 " and so none picked as the best: expected at most max_epochs"
             )
-
-    def _claim_run_folder(self, *, resuming: bool) -> None:
-        if not self.trainer.is_global_zero:  # begun by the first process, which has claimed it
-            return
-        kept = sorted({path.name for pattern in _RESULTS for path in self.run_folder.glob(pattern)})
-        if resuming or not kept:
-            return
-        if not (self.config.force or _begun_again()):
-            raise NasosegError(
-                f"--run: {self.run_folder} holds a run already ({', '.join(kept)}): resume it with --ckpt_path last,"
-                " overwrite it with --force true, or choose another folder with --run"
-            )
-        for name in kept:
-            path = self.run_folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
 
     def _write_run(self, *, resuming: bool) -> None:
         if not self.trainer.is_global_zero:
@@ -371,30 +331,6 @@ class TrainingCLI(LightningCLI):
         if self.command == "predict":
             return [progress, NiftiPredictions(self.run_folder / "predictions", force=self.config.force)]
         return [progress]
-
-
-_REQUEUED = "hpc_ckpt_*.ckpt"
-"""What Lightning saves when SLURM announces the end of a job, which it then puts into the queue again."""
-
-_RESULTS = (
-    "config.yaml",
-    "split.json",
-    f"{TRAINING_DATA}.json",
-    RECORD,
-    MODEL_CARD,
-    "checkpoints",
-    "logs*",
-    "metrics.csv",
-    "predictions",
-    _REQUEUED,
-    "wandb",
-    KEPT,
-)
-
-
-def _begun_again() -> bool:
-    """Tell whether SLURM has put this job into the queue again and started it anew: its run folder is its own."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
 
 
 def _labels_of(data: SliceDataModule) -> list[str]:

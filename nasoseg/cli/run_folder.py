@@ -1,0 +1,91 @@
+"""The folder of a run: whether a new run may have it, and which checkpoint in it is meant."""
+
+import os
+import shutil
+from pathlib import Path
+
+from nasoseg.data.training_data import TRAINING_DATA
+from nasoseg.errors import NasosegError
+from nasoseg.tasks.card_text import MODEL_CARD
+from nasoseg.tasks.checkpoints import LAST, PREVIOUS, furthest_whole
+from nasoseg.tasks.run_record import RECORD
+from nasoseg.tasks.wandb_run import KEPT
+
+_REQUEUED = "hpc_ckpt_*.ckpt"
+"""What Lightning saves when SLURM announces the end of a job, which it then puts into the queue again."""
+
+_RESULTS = (
+    "config.yaml",
+    "split.json",
+    f"{TRAINING_DATA}.json",
+    RECORD,
+    MODEL_CARD,
+    "checkpoints",
+    "logs*",
+    "metrics.csv",
+    "predictions",
+    _REQUEUED,
+    "wandb",
+    KEPT,
+)
+
+
+def claim_run_folder(folder: Path, *, force: bool) -> None:
+    """Empty the folder of a run's files for a new run.
+
+    Args:
+        folder: May lack.
+        force: Whether the files of an earlier run may go. Those of a job that SLURM has started anew always may.
+
+    Raises:
+        NasosegError: If it holds a run already.
+    """
+    kept = sorted({path.name for pattern in _RESULTS for path in folder.glob(pattern)})
+    if kept and not (force or _begun_again()):
+        raise NasosegError(
+            f"--run: {folder} holds a run already ({', '.join(kept)}): resume it with --ckpt_path last,"
+            " overwrite it with --force true, or choose another folder with --run"
+        )
+    for name in kept:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def find_checkpoint(folder: Path, named: str | None) -> Path:
+    """Return a checkpoint: ``best`` (also None) or ``last`` of the run folder, or a file.
+
+    Raises:
+        NasosegError: If there is none.
+    """
+    named = named or "best"
+    checkpoints = folder / "checkpoints"
+    path = checkpoints / f"{named}.ckpt" if named in ("best", "last") else Path(named)
+    if named == "last":
+        path = furthest_whole([checkpoints / LAST, checkpoints / PREVIOUS]) or path
+    if not path.is_file():
+        raise NasosegError(f"--ckpt_path: no checkpoint {path}: train first, or name a file that `nasoseg fit` wrote")
+    return path
+
+
+def checkpoint_to_resume(folder: Path, named: str | None) -> Path | None:
+    """Return what to go on from: the checkpoint asked for, or in a job that SLURM started anew the newest, if any."""
+    if named:
+        return find_checkpoint(folder, named)
+    if not _begun_again():
+        return None
+    checkpoints = folder / "checkpoints"
+    return furthest_whole([*folder.glob(_REQUEUED), checkpoints / LAST, checkpoints / PREVIOUS])
+
+
+def forget_requeue(folder: Path) -> None:
+    """Remove what Lightning saved for a requeue: it would test that state instead of the best."""
+    for path in folder.glob(_REQUEUED):
+        path.unlink()
+
+
+def _begun_again() -> bool:
+    """Tell whether SLURM has put this job into the queue again and started it anew: its run folder is its own."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
