@@ -160,7 +160,14 @@ def _over(element: Any) -> Any:
     return ScrollOrigin.from_element(element)
 
 
-# Contrast as WCAG 2.2 defines it, of every text against the nearest ground that is painted behind it.
+def faults(browser: Any) -> list[str]:
+    """Return what axe-core finds against the WCAG and good practice: names, roles, landmarks, contrast, order."""
+    found = pytest.importorskip("axe_core_python.selenium", reason="pip install axe-core-python").Axe().run(browser)
+    return [f"{one['help']}: {[node['html'] for node in one['nodes']]}" for one in found["violations"]]
+
+
+# Contrast as WCAG 2.2 defines it, of every text against the nearest ground that is painted behind it: axe-core leaves
+# labels that hold their field undecided.
 _CONTRAST = """
 const parse = (text) => [...text.match(/[\\d.]+/g).map(Number), 1];  // red, green, blue, and 1 where there is no alpha
 const light = ([r, g, b]) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
@@ -190,12 +197,15 @@ return bad;
 
 def test_it_reads_well_in_light_dark_narrow_and_printed(page):
     assert page.execute_script(_CONTRAST) == []
+    assert faults(page) == []
     light = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     show(page, scheme="dark")
     assert page.execute_script("return getComputedStyle(document.body).backgroundColor") != light
     assert page.execute_script(_CONTRAST) == []
+    assert faults(page) == []
     show(page, width=360, height=740)
     assert page.execute_script("return document.documentElement.scrollWidth") == 360
+    assert faults(page) == []
     show(page, scheme="dark", media="print")
     assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not find(page, "#patients-table .controls").is_displayed()

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from test_html_browser import _CONTRAST, SELENIUM, find, show
+from test_html_browser import _CONTRAST, SELENIUM, faults, find, show
 
 SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
@@ -153,6 +153,7 @@ def test_it_reads_well_in_light_dark_and_narrow_and_with_the_keyboard(viewer):
     for scheme, width in (("light", 1000), ("dark", 1000), ("dark", 360)):
         show(viewer, width=width, height=500, scheme=scheme)
         assert viewer.execute_script(_CONTRAST) == []
+        assert faults(viewer) == []
         beyond = "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
         assert viewer.execute_script(beyond) == 0
     show(viewer, width=700, height=500)
