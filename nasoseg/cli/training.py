@@ -263,6 +263,11 @@ class TrainingCLI(LightningCLI):
         return f"runs/{method}/fold{self.config.data.fold}"
 
     def _check_validated(self) -> None:
+        if self.config.trainer.limit_val_batches == 0:
+            raise NasosegError(
+                "trainer.limit_val_batches: found 0: no epoch would be validated, and so none picked as the best:"
+                " expected 1 or more"
+            )
         every, epochs = self.config.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if 0 < epochs < every and not self.config.trainer.fast_dev_run:
             raise NasosegError(

@@ -11,9 +11,12 @@ from torch import Tensor
 from nasoseg.errors import NasosegError
 from nasoseg.tasks.base import SegmentationTask
 
+GROWN = 10.0
+"""How many times the first loss the mean of an epoch must be to be called a divergence."""
+
 
 class TrainingWatch(lightning.Callback):
-    """Watch for a loss that is not finite, a learning rate that does nothing, and structures that are never found.
+    """Watch for a loss that is not finite or grows, a rate that does nothing, and structures that are never found.
 
     Args:
         patience: Validations after which a structure that still has DSC 0, or fell back to 0, is reported.
@@ -23,6 +26,8 @@ class TrainingWatch(lightning.Callback):
         self.patience = patience
         self._zero_for: dict[str, int] = {}
         self._weights_before: Tensor | None = None
+        self._first_loss: float | None = None
+        self._losses: list[float] = []
 
     def on_train_batch_end(
         self,
@@ -35,10 +40,14 @@ class TrainingWatch(lightning.Callback):
         """Stop at a loss that is not finite: everything after it would be lost."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         # Reading a loss waits for the device: on a GPU not at every batch.
-        every = 1 if loss.device.type == "cpu" else 50
-        if batch_idx % every == 0 and not math.isfinite(float(loss)):
+        if batch_idx % (1 if loss.device.type == "cpu" else 50):
+            return
+        self._losses.append(float(loss))
+        if self._first_loss is None:
+            self._first_loss = self._losses[-1]
+        if not math.isfinite(self._losses[-1]):
             patients = ", ".join(sorted(set(batch["patient"]))[:8])
-            self._stop(float(loss), f"epoch {trainer.current_epoch}, batch {batch_idx} (patients {patients})")
+            self._stop(self._losses[-1], f"epoch {trainer.current_epoch}, batch {batch_idx} (patients {patients})")
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Stop before a checkpoint of an epoch whose mean loss is not finite is kept."""
@@ -54,11 +63,18 @@ class TrainingWatch(lightning.Callback):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Remember the weights of the first epoch's start."""
+        self._losses = []
         if trainer.current_epoch == 0:
             self._weights_before = _weights(module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Report a first epoch that left the weights as they were."""
+        """Report an epoch in which the loss has grown, and a first epoch that left the weights as they were."""
+        mean = sum(self._losses) / max(1, len(self._losses))
+        if self._first_loss is not None and mean > GROWN * abs(self._first_loss):
+            rank_zero_warn(
+                f"the loss has grown from {self._first_loss:.3g} to {mean:.3g} on average in epoch"
+                f" {trainer.current_epoch}: training diverges. Lower the learning rate (model.optimizer)."
+            )
         if self._weights_before is None:
             return
         after = _weights(module)

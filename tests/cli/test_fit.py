@@ -152,6 +152,9 @@ def test_epochs_without_validation_neither_pick_a_checkpoint_nor_show_its_number
     assert never.code == 1
     assert "found 2 with max_epochs 1: no epoch would be validated" in never.err
     assert not (tmp_path / "never").exists()
+    unseen = nasoseg_command("fit", "--config", tiny, "--trainer.limit_val_batches", 0, "--run", tmp_path / "never")
+    assert unseen.code == 1
+    assert "limit_val_batches: found 0" in unseen.err
 
 
 def test_a_run_is_not_overwritten_unasked(trained, nasoseg_command):

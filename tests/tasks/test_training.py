@@ -124,6 +124,21 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_patients(data, m
         make_trainer(callbacks=[TrainingWatch()]).fit(make_model(data, loss=Exploding()), datamodule=data)
 
 
+class Growing(torch.nn.Module):
+    """Grow twentyfold with every call of a training."""
+
+    calls = 0
+
+    def forward(self, logits, target, annotated):
+        self.calls += logits.requires_grad
+        return 1e-3 * logits.mean() + 20.0**self.calls
+
+
+def test_a_loss_that_grows_is_said(data, make_trainer):
+    with pytest.warns(UserWarning, match=r"loss has grown from 20 to \S+ on average in epoch 0: .*learning rate"):
+        make_trainer(callbacks=[TrainingWatch()]).fit(nasoseg.UNet(labels=data.labels, width=4, loss=Growing()), data)
+
+
 def test_a_learning_rate_that_does_nothing_is_said(data, make_trainer):
     still = make_model(data, optimizer=lambda parameters: SGD(parameters, lr=0.0))
     with pytest.warns(UserWarning, match="did not change a single weight"):
