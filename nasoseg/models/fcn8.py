@@ -23,7 +23,7 @@ class FCN8(nn.Module):
     Ours: batch normalisation after every convolution (torchvision's ``vgg16_bn``, and fc6 and fc7 alike). Without it
     VGG-16 does not start from random weights: its authors began with the trained layers of a shallower network
     (Simonyan and Zisserman 2015, section 3.1). Also ours: "same" padding in fc6 in place of the paper's border of 100
-    pixels, and the start at ``prior``.
+    pixels, the start at ``prior``, and scores over the root of the number of features.
 
     Args:
         in_channels: Channels in.
@@ -61,9 +61,9 @@ class FCN8(nn.Module):
         self.to_pool4 = features[_AFTER_POOL3:_AFTER_POOL4]
         self.to_pool5 = features[_AFTER_POOL4:]
         self.to_fc7 = nn.Sequential(fc6, nn.Dropout(dropout), fc7, nn.Dropout(dropout))
-        self.score_fc7 = nn.Conv2d(fc_width, classes, 1)
-        self.score_pool4 = nn.Conv2d(512, classes, 1)
-        self.score_pool3 = nn.Conv2d(256, classes, 1)
+        self.score_fc7 = _Score(fc_width, classes, 1)
+        self.score_pool4 = _Score(512, classes, 1)
+        self.score_pool3 = _Score(256, classes, 1)
         self.double_fc7 = _bilinear(classes, factor=2)
         self.double_pool4 = _bilinear(classes, factor=2)
         self.eightfold = _bilinear(classes, factor=8)
@@ -80,6 +80,18 @@ class FCN8(nn.Module):
         stride8 = self.double_pool4(stride16) + self.score_pool3(pool3)
         logits: Tensor = self.eightfold(stride8) + self.bias
         return logits[..., :h, :w]
+
+
+class _Score(nn.Conv2d):
+    """Score features, over the root of their number.
+
+    Adam moves every weight by about its rate, whatever the gradient, and features behind a ReLU are all positive: the
+    plain sum over 1,024 of them moves by a logit or two a step, and with the learned enlargements behind it diverges.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = super().forward(x) / math.sqrt(self.in_channels)
+        return scores
 
 
 def _vgg16(in_channels: int) -> nn.Sequential:

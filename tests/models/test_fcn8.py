@@ -49,6 +49,16 @@ def test_upsampling_starts_as_bilinear_interpolation():
         assert up.weight.requires_grad == (factor == 2)
 
 
+def test_a_step_moves_a_score_alike_whatever_the_number_of_features():
+    """Features of 1, weights that move by 0.01 each, as Adam moves them: 64 make 0.08, the root of 64 times 0.01."""
+    network = FCN8(1, 3, fc_width=64)
+    features = torch.ones(1, 64, 2, 2)
+    before = network.score_fc7(features)
+    with torch.no_grad():
+        network.score_fc7.weight += 0.01
+    torch.testing.assert_close(network.score_fc7(features) - before, torch.full((1, 3, 2, 2), 0.08))
+
+
 def test_starts_at_the_rarity_of_structures():
     p = FCN8(1, 3, fc_width=16).eval()(torch.randn(2, 1, 64, 64)).sigmoid()
     assert 0.003 < p.mean() < 0.03
