@@ -32,7 +32,7 @@ def phantom(seed: int, *, slices: int = SLICES, side: int = 512, structures: int
         noise_hu: Standard deviation of the noise; without any, a slice compresses to almost nothing.
     """
     draws = np.random.default_rng(seed)
-    noise_hu = draws.normal(0, noise_hu, (_DISTINCT, side, side)).astype(np.float32)
+    planes_hu = draws.normal(0, noise_hu, (_DISTINCT, side, side)).astype(np.float32)
     rows, columns = np.meshgrid(*[np.linspace(-1, 1, side, dtype=np.float32)] * 2, indexing="ij", sparse=True)
     radius = np.sqrt((rows / 0.62) ** 2 + (columns / 0.5) ** 2)
     flat_hu = np.select([radius < 0.82, radius < 0.9, radius < 1], [40.0, 700.0, -90.0], -1000.0).astype(np.float32)
@@ -41,7 +41,7 @@ def phantom(seed: int, *, slices: int = SLICES, side: int = 512, structures: int
     image = np.empty((slices, side, side), np.int16)
     labels = np.zeros(image.shape, plane_dtype(structures))
     for z, height in enumerate(np.linspace(-1, 1, slices)):
-        plane_hu = flat_hu + noise_hu[draws.integers(_DISTINCT)]
+        plane_hu = flat_hu + planes_hu[draws.integers(_DISTINCT)]
         for bit, ((row, column, size), (middle, reach)) in enumerate(zip(around, depth, strict=True)):
             share = 1 - ((height - middle) / reach) ** 2
             if share > 0:

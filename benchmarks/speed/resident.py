@@ -9,7 +9,6 @@ segment` of one scan to NIfTI, with a network of so many structures. A page that
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -84,18 +83,21 @@ def fit(store: Path, run: Path, options: argparse.Namespace) -> list[object]:
 
 
 def watched(*arguments: object) -> tuple[float, float]:
-    """Run a command of nasoseg; return the largest memory of all its processes together, GiB, and its seconds."""
+    """Run a command of nasoseg; return the largest memory of all its processes together, GiB, and its seconds.
+
+    The memory is NaN where the system cannot say it: it is Linux that does.
+    """
     start, peak = time.perf_counter(), 0
     with tempfile.TemporaryFile("w+") as said:
         command = [sys.executable, "-m", "nasoseg", *map(str, arguments)]
-        with subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=os.environ) as process:
+        with subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT) as process:
             while process.poll() is None:
                 peak = max(peak, sum(map(proportional_bytes, descendants(process.pid))))
                 time.sleep(INTERVAL_S)
         if process.returncode:
             said.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{said.read()}")
-    return peak / 2**30, time.perf_counter() - start
+    return peak / 2**30 or float("nan"), time.perf_counter() - start
 
 
 def descendants(process: int) -> Iterator[int]:

@@ -86,7 +86,7 @@ def _fits(
                 batch[name] = batch[name].to(task.device)
             batch["image"] = batch["image"].to(task.device, memory_format=_memory_format(task))
             loss = task.training_losses(batch)["loss"]
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
     except Exception as error:  # whatever the device raises for want of memory
         if not is_out_of_memory(error):
             raise
