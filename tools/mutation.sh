@@ -2,6 +2,7 @@
 # Mutation testing: change the code in small ways, one at a time, and see whether a test fails.
 #
 #   pip install mutmut && tools/mutation.sh losses        (or splits, metrics, volumes)
+#   tools/mutation.sh volumes '*[37]'                     only mutants whose name fits: these, a fifth of them
 #
 # Works on a copy in .mutation/, where a second call goes on from where the first stopped. `mutmut results` there lists
 # what survived, `mutmut show NAME` shows one. Lines of messages are left out: a changed word is no wrong number.
@@ -14,10 +15,11 @@ case "${1:-}" in
           tests=(tests/data/test_splits.py) ;;
   metrics) code=('nasoseg/metrics/*') tests=(tests/metrics) ;;
   volumes) code=('nasoseg/volumes/*') tests=(tests/volumes) ;;
-  *) echo "usage: tools/mutation.sh losses|splits|metrics|volumes" >&2; exit 2 ;;
+  *) echo "usage: tools/mutation.sh losses|splits|metrics|volumes [PATTERN ...]" >&2; exit 2 ;;
 esac
 
 copy=.mutation/$1
+shift
 mkdir -p "$copy"
 cp -r nasoseg tests pyproject.toml README.md "$copy/"
 # Tests look for large data in ../shared, beside the project; mutmut runs them in $copy/mutants.
@@ -32,5 +34,5 @@ cd "$copy"
   printf 'do_not_mutate_patterns=\n'; printf '    %s\n' '^\s*f?"' 'raise \w+\('
 } > setup.cfg
 export OMP_NUM_THREADS=1
-mutmut run --max-children "${JOBS:-1}"
+mutmut run --max-children "${JOBS:-1}" "$@"
 mutmut results

@@ -213,7 +213,14 @@ def write_exports(page: Path, folder: Path) -> None:
     write_ct(folder / "patient_7", hu, affine, patient="Anna", series="Anna")
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p != TUTORIAL], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, id=p.name, marks=pytest.mark.slow if p.name == "export.md" else ())  # three real conversions
+        for p in PAGES
+        if p != TUTORIAL
+    ],
+)
 def test_page(page, workspace, monkeypatch):
     write_exports(page, workspace / "exports")
     for name in MADE_THERE.get(page.name, []):

@@ -33,6 +33,7 @@ def test_rows_are_tidy_and_name_their_averaging():
     found = {(r["patient"], r["structure"], r["averaging"]): r["value"] for r in rows if r["metric"] == "dsc"}
     assert found["b", "one", "volume"] == 0.5
     assert math.isnan(found["a", "two", "volume"])
+    assert found["a", "one", "slice"] == found["b", "one", "slice"] == 0.5
     assert found["", "one", "pooled"] == 0.5
     assert found["", "", "micro"] == 0.5
     assert {r["metric"] for r in rows} == {"dsc", "soft_dsc", "jsc", "precision", "recall", "f1", "auc"}
@@ -43,12 +44,16 @@ def test_summary_counts_what_it_averages():
     scores = merge_scores(*two_metrics())
     summary = scores.summary()
     assert summary.averaging == "volume"
+    assert summary.labels == ("one", "two")
     assert summary.counted["dsc"].tolist() == [2, 0]
     assert summary.means["auc"][0] == 0.75
     assert summary.overall["auc"] == 0.75  # structure two has no value and does not enter
     assert summary.correctly_absent.tolist() == [0, 1]
     assert scores.summary("pooled").counted["dsc"].tolist() == [2, 1]
-    assert scores.summary("micro").overall["jsc"] == pytest.approx(1 / 3)
+    micro = scores.summary("micro")
+    assert (micro.averaging, micro.labels, micro.means, micro.counted) == ("micro", ("one", "two"), {}, {})
+    assert micro.overall["jsc"] == pytest.approx(1 / 3)
+    assert micro.correctly_absent.tolist() == [0, 1]
     with pytest.raises(ValueError, match="averaging 'macro', expected one of volume, slice, all_slices, pooled, micro"):
         scores.summary("macro")
 

@@ -30,6 +30,17 @@ def test_voxels_come_back(seed):
         assert not back[..., shape[2] :].any()
 
 
+def test_voxels_of_a_mask_far_from_the_border():
+    mask = np.zeros((6, 30, 48), bool)
+    mask[3, 12:15, 17:20] = mask[4, 20, 33] = True
+    part = sparse(mask, [3, 4])
+    low, high = part.box
+    z, y, x = map(slice, low, high)
+    assert np.array_equal(part.voxels((low, high)), mask[z, y, x])
+    wider = np.array([1, 10, 8]), np.array([6, 25, 48])
+    assert np.array_equal(part.voxels(wider), mask[1:6, 10:25, 8:48])
+
+
 def test_box_is_tight_but_for_the_byte():
     mask = np.zeros((6, 20, 40), bool)
     mask[2, 5, 17] = mask[4, 9, 30] = True

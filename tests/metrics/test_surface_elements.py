@@ -8,11 +8,18 @@ import surface_distance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasoseg.metrics.surface_elements import element_areas, surface_elements
+from nasoseg.metrics.surface_elements import _cut, _facets, element_areas, surface_elements
 
 CUBES = np.ones(3)
 VOXEL_FIRST = 0b00000001  # only the voxel at (0, 0, 0)
 spacings = st.tuples(*[st.floats(0.2, 6)] * 3).map(np.array)
+
+
+@pytest.fixture(autouse=True)
+def tables_made_anew():
+    """Forget what was computed before a change to the code, as mutation testing makes it."""
+    _facets.cache_clear()
+    _cut.cache_clear()
 
 
 def test_areas_by_hand():

@@ -86,6 +86,14 @@ def test_volumes_are_measured_whole_in_any_order():
     check_complete(metric.compute(), patients=["b"])
 
 
+def test_a_volume_of_one_slice():
+    metric = new(depths={"b": 1})
+    feed(metric, "b", [0])
+    scores = metric.compute()
+    assert scores.volume["nsd"][1].nan_to_num(-1).tolist() == [-1, 1]  # no brainstem there, and none predicted
+    assert scores.annotated.tolist() == [[False, False], [True, True]]
+
+
 def test_value_by_hand():
     """One voxel, predicted one slice of 2.5 mm too high; its corners are 0 or 2.5 mm from the other's."""
     predicted, true = torch.zeros(2, 5, 2, 6, 7, dtype=torch.bool)
@@ -170,6 +178,10 @@ def test_wrong_arguments_are_refused():
     predicted, true = volume("a")
     with pytest.raises(ValueError, match=r"predicted is torch.float32, target torch.bool: expected bool"):
         feed(metric, "a", [0], predicted=predicted.float())
+    with pytest.raises(ValueError, match="predicted has shape"):
+        feed(metric, "a", [0], predicted=predicted[:, :1])
+    with pytest.raises(ValueError, match="target has shape"):
+        feed(metric, "a", [0], true=true[..., 1:])
     with pytest.raises(ValueError, match=r"spacing_mm has shape \(3,\), expected \(b, 3\) = \(1, 3\)"):
         feed(metric, "a", [0], spacing_mm=torch.ones(3))
     with pytest.raises(NasosegError, match="'c' is not one of the 2 patients"):

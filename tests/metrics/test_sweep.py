@@ -20,6 +20,10 @@ def test_by_hand():
     assert sweep.compute()[:, 0, 0].tolist() == pytest.approx(expected)
 
 
+def test_a_checkpoint_keeps_no_threshold():
+    assert "thresholds" not in ThresholdSweep(["a"], ["s"], torch.tensor([0.5])).state_dict()
+
+
 def test_is_what_overlap_metrics_gives_at_each_threshold():
     generator = torch.Generator().manual_seed(0)
     patients, labels = ["a", "b", "c"], ["one", "two", "three"]
@@ -76,5 +80,7 @@ def test_wrong_input_is_named():
     about = {"annotated": torch.ones(1, 1).bool(), "slices": torch.tensor([0])}
     with pytest.raises(NasosegError, match="'z' is not one of"):
         sweep.update(scores, scores > 1, patients=["z"], **about)
+    with pytest.raises(ValueError, match="scores has shape"):
+        sweep.update(scores[0], scores > 1, patients=["a"], **about)
     with pytest.raises(ValueError, match="target has shape"):
         sweep.update(scores, scores[..., 1:] > 1, patients=["a"], **about)

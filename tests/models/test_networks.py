@@ -103,6 +103,7 @@ def test_exports(network):
     torch.testing.assert_close(exported.module()(image), network(image), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compiles_without_a_graph_break(network):
     image = torch.randn(2, 1, 40, 33)
     compiled = torch.compile(network.train(), fullgraph=True, backend="aot_eager")

@@ -243,10 +243,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page([root], root / "page", resamples=10)
 
 
+@pytest.mark.slow
 def test_twelve_methods_on_124_patients_stay_small(large):
     assert large.stat().st_size < 7 * MEBIBYTE  # the cases may take 8, of 15
 
 
+@pytest.mark.slow
 def test_a_large_page_opens_fast(browser, large):
     browser.switch_to.new_window("tab")  # a renderer of its own, that has done nothing yet
     browser.execute_cdp_cmd("Performance.enable", {})
