@@ -5,11 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from generated_ct_series import axial_geometry
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from nasoseg.volumes.ct_series import CtSeries
 
 Drawn = tuple[str, Sequence[Sequence[float]]]  # contour geometric type, points in LPS millimetres
+
+
+# Centres at x = -10 ... 9, y = -10 ... 9, z = 0, 3 ... 15.
+GEOMETRY = axial_geometry((6, 20, 20), (3, 1, 1), origin=(-10, -10, 0))
+
+
+def expected(*boxes: tuple[int, float, float]) -> np.ndarray:
+    """The mask of squares on GEOMETRY: (slice, low, high) in millimetres, in x and y alike."""
+    mask = np.zeros(GEOMETRY.shape, bool)
+    centres = np.arange(20) - 10
+    for slice_, low, high in boxes:
+        inside = (centres > low) & (centres < high)
+        mask[slice_] ^= inside[:, None] & inside
+    return mask
 
 
 def square(z: float, low: float, high: float, *, kind: str = "CLOSED_PLANAR", x: float = 0, y: float = 0) -> Drawn:

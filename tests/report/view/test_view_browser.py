@@ -1,14 +1,13 @@
 """The viewer in Chromium, drawn in software: what lies under the cross, sides, keys, names, light, dark, narrow."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from test_html_browser import _CONTRAST, SELENIUM, faults, find, show
+from chromium_pages import CONTRAST, faults, find, show, started_chromium
 
 SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
@@ -16,21 +15,9 @@ SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swifts
 @pytest.fixture(scope="module")
 def viewer(server) -> Iterator[Any]:
     """Open the page once: to load it takes longer than all that is done with it."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason=SELENIUM)
-    from selenium.webdriver.support.wait import WebDriverWait
+    with started_chromium(*SOFTWARE) as started:
+        from selenium.webdriver.support.wait import WebDriverWait
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("there is no Chromium with chromedriver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", *SOFTWARE):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(service=webdriver.ChromeService(driver), options=options)
-    try:
-        started.set_page_load_timeout(300)
         started.set_script_timeout(240)  # the renderer draws meanwhile
         show(started, width=700, height=500)  # few pixels: they are drawn without a graphics device
         started.get(server.url)
@@ -39,8 +26,6 @@ def viewer(server) -> Iterator[Any]:
         assert find(started, "#state").text == ""
         yield started
         assert started.get_log("browser") == []
-    finally:
-        started.quit()
 
 
 def go(viewer: Any, x: int, y: int, z: int) -> str:
@@ -152,7 +137,7 @@ def test_names_are_text(viewer, shown):
 def test_it_reads_well_in_light_dark_and_narrow_and_with_the_keyboard(viewer):
     for scheme, width in (("light", 1000), ("dark", 1000), ("dark", 360)):
         show(viewer, width=width, height=500, scheme=scheme)
-        assert viewer.execute_script(_CONTRAST) == []
+        assert viewer.execute_script(CONTRAST) == []
         assert faults(viewer) == []
         beyond = "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
         assert viewer.execute_script(beyond) == 0
