@@ -199,6 +199,18 @@ def test_joined_bins_still_agree():
     assert torch.equal(again.volume["auc"], scores.volume["auc"])
 
 
+def test_every_patient_has_a_value_of_his_own():
+    generator = torch.Generator().manual_seed(7)
+    logits = torch.randn(9, 2, 8, 8, generator=generator)
+    target = torch.rand(logits.shape, generator=generator) < 0.3
+    logits += target * torch.arange(9)[:, None, None, None] / 4  # the later, the better
+    patients = [key for key in "abc" for _ in range(3)]
+    volume = stream(logits, target, patients=patients).volume["auc"]
+    expected = [[exact(logits[i : i + 3, c], target[i : i + 3, c]) for c in range(2)] for i in (0, 3, 6)]
+    np.testing.assert_allclose(volume.numpy(), expected, atol=TOLERANCE)
+    assert expected[0][0] < expected[1][0] < expected[2][0]
+
+
 def test_not_annotated_and_absent_structures_have_no_value():
     logits, target = scattered(normal(N, -2, 1), normal(900, 0, 1))
     logits, target = logits.repeat(1, 3, 1, 1), target.repeat(1, 3, 1, 1)

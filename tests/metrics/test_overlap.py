@@ -220,6 +220,10 @@ def test_bad_input():
     good = {"annotated": torch.ones(2, 3, dtype=torch.bool), "patients": ["a", "a"], "slices": torch.tensor([4, 5])}
     with pytest.raises(ValueError, match=r"target has shape \(2, 2, 9, 11\), expected .*\(2, 3, h, w\)"):
         metric.update(predicted, probabilities, target[:, :2], **good)
+    with pytest.raises(ValueError, match=r"predicted has shape \(2, 2, 9, 11\)"):
+        metric.update(predicted[:, :2], probabilities, target, **good)
+    with pytest.raises(ValueError, match=r"probabilities has shape \(2, 2, 9, 11\)"):
+        metric.update(predicted, probabilities[:, :2], target, **good)
     with pytest.raises(ValueError, match=r"annotated has shape \(3,\)"):
         metric.update(predicted, probabilities, target, **good | {"annotated": torch.ones(3, dtype=torch.bool)})
     with pytest.raises(ValueError, match=r"target torch\.int64: expected bool"):

@@ -50,12 +50,28 @@ def test_summary_counts_what_it_averages():
     assert summary.overall["auc"] == 0.75  # structure two has no value and does not enter
     assert summary.correctly_absent.tolist() == [0, 1]
     assert scores.summary("pooled").counted["dsc"].tolist() == [2, 1]
+    assert scores.summary("all_slices").counted["auc"].tolist() == [2, 0]
     micro = scores.summary("micro")
     assert (micro.averaging, micro.labels, micro.means, micro.counted) == ("micro", ("one", "two"), {}, {})
     assert micro.overall["jsc"] == pytest.approx(1 / 3)
     assert micro.correctly_absent.tolist() == [0, 1]
     with pytest.raises(ValueError, match="averaging 'macro', expected one of volume, slice, all_slices, pooled, micro"):
         scores.summary("macro")
+
+
+def test_merged_scores_are_about_the_same_slices():
+    overlap, auc = two_metrics()
+    merged = merge_scores(overlap, auc)
+    assert torch.equal(merged.slice_keys, auc.slice_keys)
+    assert merged.slices == {**overlap.slices, **auc.slices}
+
+
+def test_pooled_counts_the_patients_of_every_structure():
+    metric = OverlapMetrics(["a"], ["one", "two", "three"])
+    masks = torch.ones(1, 3, 2, 2, dtype=torch.bool)
+    about = {"annotated": torch.tensor([[True, False, True]]), "patients": ["a"], "slices": torch.tensor([0])}
+    metric.update(masks, masks.float(), masks, **about)
+    assert metric.compute().summary("pooled").counted["dsc"].tolist() == [1, 0, 1]
 
 
 def test_merge_refuses_what_does_not_belong_together():
