@@ -18,7 +18,8 @@ class FCN8(nn.Module):
     """Score VGG-16's features at strides 32, 16 and 8, sum them, and upsample (FCN-8s, Long et al. 2015).
 
     VGG-16's fully connected layers are convolutions here (fc6, fc7). Each score layer is a 1x1 convolution; the
-    transposed convolutions start as bilinear interpolation, and the last one stays it, as in the paper.
+    transposed convolutions are bilinear interpolation and stay it, as in the networks that the authors published. (The
+    paper lets the first two learn. With Adam they grow together with the scores that they enlarge, and it diverges.)
 
     Ours: batch normalisation after every convolution (torchvision's ``vgg16_bn``, and fc6 and fc7 alike). Without it
     VGG-16 does not start from random weights: its authors began with the trained layers of a shallower network
@@ -67,7 +68,6 @@ class FCN8(nn.Module):
         self.double_fc7 = _bilinear(classes, factor=2)
         self.double_pool4 = _bilinear(classes, factor=2)
         self.eightfold = _bilinear(classes, factor=8)
-        self.eightfold.weight.requires_grad_(False)
         self.bias = nn.Parameter(torch.full((classes, 1, 1), math.log(prior / (1 - prior))))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class _Score(nn.Conv2d):
     """Score features, over the root of their number.
 
     Adam moves every weight by about its rate, whatever the gradient, and features behind a ReLU are all positive: the
-    plain sum over 1,024 of them moves by a logit or two a step, and with the learned enlargements behind it diverges.
+    plain sum over 1,024 of them moves by a tenth of a logit or more a step, and the loss rises.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def _bilinear(classes: int, *, factor: int) -> nn.ConvTranspose2d:
     with torch.no_grad():
         up.weight.zero_()
         up.weight[range(classes), range(classes)] = torch.outer(line, line)
-    return up
+    return up.requires_grad_(False)
 
 
 def _take_over(weights: dict[str, Tensor], features: nn.Sequential, in_channels: int) -> None:
