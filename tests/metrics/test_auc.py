@@ -239,6 +239,11 @@ def test_bad_types():
     metric = StreamingAUC(["a"], ["s0"])
     with pytest.raises(ValueError, match=r"target is torch\.float32: expected a float type and bool"):
         metric.update(zeros, zeros, slices=torch.tensor([0]), **about)
+    for wrong, logits, target in (("logits", zeros[0], zeros > 0), ("target", zeros, zeros[..., 1:] > 0),
+                                  ("logits", zeros[:, :, :0], zeros[:, :, :0] > 0)):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^{wrong} has shape"):
+            metric.update(logits, target, slices=torch.tensor([0]), **about)
+    assert len(StreamingAUC(["a"], [f"s{i}" for i in range(64)]).labels) == 64
     with pytest.raises(NasosegError, match="65 structures"):
         StreamingAUC(["a"], [f"s{i}" for i in range(65)])
 
