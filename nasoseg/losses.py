@@ -56,7 +56,7 @@ class DiceLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
         _check_shapes(logits, target, annotated, self.head)
-        p, q = _both_sides(logits.float(), self.head, annotated)
+        p, q = _both_sides(logits.float(), self.head)
         r = target.float()
         known = torch.ones(r.shape[:2], device=r.device) if annotated is None else annotated.float()
         e, e_below = self.epsilon, self.epsilon * (1 if self.printed else 2)
@@ -209,7 +209,7 @@ class StagedLoss(nn.Module):
         return mean / sum(weights), losses
 
 
-def _both_sides(logits: Tensor, head: Head, annotated: Tensor | None) -> tuple[Tensor, Tensor]:
+def _both_sides(logits: Tensor, head: Head) -> tuple[Tensor, Tensor]:
     """Return p and 1 - p (b, k, h, w), each exact where it is small."""
     if head == "multilabel":
         return logits.sigmoid(), (-logits).sigmoid()
