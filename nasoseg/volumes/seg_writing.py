@@ -1,6 +1,7 @@
 """DICOM SEG out: masks on the grid of a CT to bit masks on its original planes, through highdicom."""
 
 import os
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -41,7 +42,7 @@ def write_seg(
         masks: Masks (z, h, w) on the grid of ``ct.volume``, by structure; taken one at a time.
         ct: The CT. Patient and study are carried over from it as given.
         rois: Names and colours; where None, by ``roi_labels``: TG-263 names of known structures.
-        label: Content label, at most 16 letters and digits.
+        label: Content label: the first 16 capital letters, digits and underscores of it, from a letter on.
         description: Series description, at most 64 characters.
 
     Returns:
@@ -73,7 +74,7 @@ def write_seg(
             manufacturer_model_name=NAME,
             software_versions=version(NAME),
             device_serial_number="0",  # required; software has none
-            content_label="".join(c if c.isascii() and c.isalnum() else "_" for c in label.upper())[:16] or "SEG",
+            content_label=_content_label(label),
             content_description=short_text(PURPOSE, 64),
             plane_positions=[_position(plane) for plane in planes],
             transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -85,6 +86,12 @@ def write_seg(
         with object_file(path) as temporary:
             segmentation.save_as(temporary)
     return remarks
+
+
+def _content_label(label: str) -> str:
+    """Make a DICOM code string of a text; "SEG" if no letter is in it."""
+    plain = re.sub(r"[^A-Z0-9]", "_", label.upper())
+    return plain.lstrip("0123456789_")[:16] or "SEG"
 
 
 def _pixels(masks: list[PackedMask], ct: CtSeries) -> tuple[npt.NDArray[np.uint8], list[SlicePlane]]:

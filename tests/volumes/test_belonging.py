@@ -87,6 +87,16 @@ def test_another_frame_of_reference_with_the_images_of_this_ct(dataset, ct, tmp_
     assert "accepted because it names this CT's images" in structures.remarks[0]
 
 
+def test_images_may_be_named_by_the_contours_alone(dataset, ct, tmp_path):
+    set_frame(dataset, "1.2.3")
+    set_images(dataset, series="1.2.4", images=[])
+    (contour,) = dataset.ROIContourSequence[0].ContourSequence
+    contour.ContourImageSequence = [image(ct.planes[2].sop_instance_uid)]
+    assert read(dataset, ct, tmp_path, trust_images=True)["One"].any()
+    contour.ContourImageSequence = [image("1.2.5")]
+    refused(dataset, ct, tmp_path, "drawn in frame of reference 1.2.3", trust_images=True)
+
+
 @pytest.mark.parametrize("place", ["file", "sequence", "structure"])
 def test_the_frame_may_stand_in_any_of_three_places(dataset, ct, tmp_path, place):
     set_frame(dataset, None)
@@ -135,6 +145,13 @@ def test_nothing_is_named_and_the_places_decide(dataset, ct, tmp_path):
     structures = read(dataset, ct, tmp_path)
     assert structures["One"].any()
     assert "accepted by its position alone" in structures.remarks[0]
+    # A triangle at the border fits too; what has fewer points says nothing.
+    corner = ("CLOSED_PLANAR", [(-10.4, -10.4, 6), (-8, -10.4, 6), (-10.4, -8, 6)])
+    for contours in ([corner], [corner, ("POINT", [(300, 0, 6)])]):
+        other = rtstruct(ct, {"One": contours})
+        del other.ReferencedFrameOfReferenceSequence
+        del other.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
+        assert read(other, ct, tmp_path)["One"].any()
     for contours in ([square(7.4, -3.5, 3.5)], [square(6, -3.5, 3.5, x=30)], []):
         other = rtstruct(ct, {"One": contours})
         del other.ReferencedFrameOfReferenceSequence

@@ -10,7 +10,6 @@ from generated_dicom import AXIAL, anatomy, placed_hu, uid, write_ct, write_enha
 from generated_grids import grids
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jpeg_streams import SYNTAXES, picture, stream
 from pydicom.uid import (
     JPEG2000,
     CTImageStorage,
@@ -151,26 +150,6 @@ def test_rare_uncompressed_syntaxes(tmp_path, syntax):
 
     write_ct(tmp_path, hu, syntax=syntax, edit=turned)
     assert np.array_equal(read_ct(tmp_path).volume.array, hu)
-
-
-@pytest.mark.parametrize("kind", SYNTAXES)
-def test_jpeg(tmp_path, kind):
-    signed = "unsigned" not in kind
-    hu = np.array([picture()] * 2)
-    bits = 16 if signed else 12
-    for path in write_ct(tmp_path, hu, signed=signed, intercept=0 if signed else -1024, bits_stored=bits):
-        dataset = pydicom.dcmread(path)
-        dataset.PixelData = pydicom.encaps.encapsulate([stream(kind)])
-        dataset["PixelData"].is_undefined_length = True
-        dataset.file_meta.TransferSyntaxUID = SYNTAXES[kind]
-        dataset.save_as(path)
-    ct = read_ct(tmp_path)
-    if kind.startswith("lossless"):
-        assert np.array_equal(ct.volume.array, hu)
-        assert ct.remarks == ()
-    else:
-        assert 0 < np.abs(ct.volume.array - hu).max() < 20
-        assert "2 slices were compressed with loss" in ct.remarks[0]
 
 
 @pytest.mark.parametrize(("said", "remarked"), [("", True), ("00", False), ("01", True)])

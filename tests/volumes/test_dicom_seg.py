@@ -81,6 +81,45 @@ def test_what_a_written_file_says(ct, tmp_path):
     (plane,) = (plane for plane in ct.planes if plane.sop_instance_uid == source)
     np.testing.assert_allclose(frame.PlanePositionSequence[0].ImagePositionPatient, plane.affine_lps[:3, 2])
     assert "not a medical device" in dataset.ContentDescription
+    assert (dataset.Manufacturer, dataset.ManufacturerModelName) == ("nasoseg", "nasoseg")
+    assert dataset.ContentLabel == "AUTOSEG"
+    assert dataset.SeriesDescription == "AutoSeg segmentation"
+    assert "LossyImageCompressionRatio" not in dataset
+
+
+def test_what_is_carried_over_from_the_ct(tmp_path):
+    lossy = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": 12,
+        "LossyImageCompressionMethod": "ISO_10918_1",
+    }
+    ct = ct_series(GEOMETRY, header=ct_header(PositionReferenceIndicator="SN", **lossy))
+    write_seg(tmp_path / "seg.dcm", {"Eye": noise(0.2)}, ct, label="über 16 letters long")
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert dataset.PositionReferenceIndicator == "SN"
+    assert {keyword: dataset[keyword].value for keyword in lossy} == lossy
+    assert dataset.ContentLabel == "BER_16_LETTERS_L"
+
+
+@pytest.mark.parametrize(("label", "written"), [("3D model", "D_MODEL"), ("42", "SEG"), ("", "SEG")])
+def test_a_label_that_dicom_does_not_allow(ct, tmp_path, label, written):
+    write_seg(tmp_path / "seg.dcm", {"Eye": noise(0.2)}, ct, label=label)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").ContentLabel == written
+
+
+@pytest.mark.parametrize("named", ["series", "images"])
+def test_a_seg_without_a_frame_of_reference_is_known_by_what_it_names(tmp_path, named):
+    ct = ct_series(GEOMETRY, header=ct_header(FrameOfReferenceUID=None))
+    write_seg(tmp_path / "seg.dcm", {"Eye": noise(0.2)}, ct)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    (series,) = dataset.ReferencedSeriesSequence
+    if named == "images":
+        series.SeriesInstanceUID = pydicom.uid.generate_uid()
+    else:
+        for one in series.ReferencedInstanceSequence:
+            one.ReferencedSOPInstanceUID = pydicom.uid.generate_uid()
+    dataset.save_as(tmp_path / "seg.dcm")
+    assert "accepted because the file names this CT's series or images" in read_seg(tmp_path / "seg.dcm", ct).remarks[0]
 
 
 def test_structures_without_a_voxel(ct, tmp_path):
@@ -167,6 +206,9 @@ def test_frames_off_the_grid(ct, tmp_path):
     volume = hd.Volume(np.ones((6, 8, 8), np.uint8), between, coordinate_system="PATIENT")
     structures = read_seg(highdicom_seg(ct, tmp_path, volume, "BINARY"), ct)
     assert structures.report() == ["Eye (number 1): no mask: 6 frames on no slice of the CT left out"]
+    volume = hd.Volume(np.ones((1, 8, 8), np.uint8), between, coordinate_system="PATIENT")
+    structures = read_seg(highdicom_seg(ct, tmp_path, volume, "BINARY"), ct)
+    assert structures.report() == ["Eye (number 1): no mask: 1 frame on no slice of the CT left out"]
 
 
 def test_a_foreign_or_damaged_seg(ct, tmp_path):

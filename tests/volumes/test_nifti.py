@@ -49,6 +49,14 @@ def test_nifti_and_nrrd_agree_with_simpleitk(tmp_path_factory, ending, grid):
     np.testing.assert_allclose(read_volume(path).geometry.affine_lps, grid.affine_lps, atol=1e-4)
 
 
+def test_a_nifti_header_names_its_space(tmp_path):
+    write_volume(tmp_path / "x.nii", numbered(RIGID.shape), RIGID)
+    header = nibabel.load(tmp_path / "x.nii").header
+    assert (header["sform_code"], header["qform_code"]) == (1, 1)  # scanner
+    assert header.get_xyzt_units() == ("mm", "unknown")
+    assert header.get_data_dtype() == numbered(RIGID.shape).dtype
+
+
 def test_a_sheared_grid_stays_sheared_in_nifti(tmp_path):
     write_volume(tmp_path / "x.nii", numbered(OBLIQUE.shape), OBLIQUE)
     np.testing.assert_allclose(read_volume(tmp_path / "x.nii").geometry.affine_lps, OBLIQUE.affine_lps, atol=1e-5)

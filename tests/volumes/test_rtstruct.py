@@ -42,6 +42,15 @@ def test_contours_are_placed_by_position_and_named_by_number(ct, tmp_path):
     assert structures.voxels("Spinal Cord") == 16
 
 
+def test_the_type_of_a_structure_is_read(ct, tmp_path):
+    dataset = rtstruct(ct, {"A": [square(6, -3.5, 3.5)], "B": [square(3, -3.5, 3.5)]})
+    observed = pydicom.Dataset()
+    observed.ObservationNumber, observed.ReferencedROINumber, observed.RTROIInterpretedType = 1, 6, "PTV"
+    dataset.RTROIObservationsSequence = [observed]
+    structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    assert [structures.rois[name].interpreted_type for name in "AB"] == ["", "PTV"]
+
+
 def test_several_contours_holes_and_islands(ct, tmp_path):
     apart = [square(6, -4.5, -2.5), square(6, 2.5, 5.5)]
     assert np.array_equal(read_one(ct, tmp_path, *apart)[0], expected((2, -4.5, -2.5), (2, 2.5, 5.5)))
@@ -121,6 +130,14 @@ def test_contours_outside_the_scan(ct, tmp_path):
     assert remarks == ["1 contour reaching beyond the image cut off there"]
 
 
+def test_rows_and_columns_are_told_apart(tmp_path):
+    ct = ct_series(axial_geometry((6, 20, 30), (3, 1, 1), origin=(-10, -10, 0)))
+    mask, remarks = read_one(ct, tmp_path, square(6, -1.5, 1.5, x=15), square(6, -1.5, 1.5, y=15))
+    assert np.argwhere(mask).min(axis=0).tolist() == [2, 9, 24]
+    assert np.argwhere(mask).max(axis=0).tolist() == [2, 11, 26]
+    assert remarks == ["1 contour beside the scan left out"]
+
+
 def test_contours_not_parallel_to_the_slices(ct, tmp_path):
     kind, points = square(6, -3.5, 3.5)
     tilted = [(x, y, z + 0.4 * y) for x, y, z in points]
@@ -153,6 +170,9 @@ def test_a_missing_slice_is_not_filled(tmp_path):
     mask, remarks = read_one(ct, tmp_path, square(6, -3.5, 3.5), square(9, -3.5, 3.5))
     assert not mask[4:].any()
     assert remarks == ["1 contour where the CT lacks a slice left out"]
+    planes = [np.stack([whole[:, 1], whole[:, 2], whole @ [k, 0, 0, 1]], axis=1) for k in (0, 2, 3, 4, 5)]
+    _, remarks = read_one(ct_series(GEOMETRY, planes=planes), tmp_path, square(6, -3.5, 3.5), square(3, -3.5, 3.5))
+    assert remarks == ["1 contour where the CT lacks a slice left out"]
 
 
 def test_numbers_and_names_that_do_not_fit(ct, tmp_path):
@@ -169,10 +189,14 @@ def test_numbers_and_names_that_do_not_fit(ct, tmp_path):
         "ROI number 99 has contours but no name: left out",
         "Heart (6) (number 6): another structure is called 'Heart' too",
     ]
-    c.ROINumber = 6
+    c.ROINumber, b.ROIName = 6, "Heart"
     structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
     assert list(structures) == ["Heart"]
     assert "2 structures have this number" in structures.rois["C"].remarks[0]
+    assert [said[:25] for said in structures.rois["Heart (6)"].remarks[:2]] == [
+        "another structure is call",
+        "2 structures have this nu",
+    ]
 
 
 def test_unreadable_coordinates(ct, tmp_path):

@@ -1,5 +1,7 @@
 """RTSTRUCT out: what a written file must say, and what is refused."""
 
+import re
+
 import numpy as np
 import pydicom
 import pytest
@@ -42,6 +44,24 @@ def test_names_types_colours_and_references(ct, tmp_path):
     images = [one.ReferencedSOPInstanceUID for one in series.ContourImageSequence]
     assert images == [plane.sop_instance_uid for plane in ct.planes]
     assert {dataset.SOPInstanceUID, dataset.SeriesInstanceUID}.isdisjoint({*images, ct.series_instance_uid})
+
+
+def test_dates_numbers_and_what_is_carried_over(tmp_path):
+    ct = ct_series(GEOMETRY, header=ct_header(PositionReferenceIndicator="SN"))
+    dataset, _ = written(tmp_path, ct, description="")
+    for event in ("InstanceCreation", "Series", "StructureSet"):
+        assert re.fullmatch(r"\d{8}", dataset[f"{event}Date"].value)
+        assert re.fullmatch(r"\d{6}", dataset[f"{event}Time"].value)
+    assert (dataset.SeriesNumber, dataset.InstanceNumber, dataset.OperatorsName) == (1, 1, "")
+    assert dataset.SeriesDescription == "nasoseg structures"
+    assert dataset.PositionReferenceIndicator == "SN"
+    assert dataset.StructureSetDescription.startswith("Drawn by software")
+    assert [one.ROIGenerationAlgorithm for one in dataset.StructureSetROISequence] == ["AUTOMATIC"] * 2
+    for sequence in (dataset.RTROIObservationsSequence, dataset.ROIContourSequence):
+        assert [one.ReferencedROINumber for one in sequence] == [1, 2]
+    assert [one.ObservationNumber for one in dataset.RTROIObservationsSequence] == [1, 2]
+    assert [one.ROIObservationLabel for one in dataset.RTROIObservationsSequence] == ["Parotid_L", "PTV_7000"]
+    assert [one.ContourNumber for one in dataset.ROIContourSequence[1].ContourSequence] == [1, 2]
 
 
 def test_a_structures_own_name_keeps_its_letters_beside_a_plain_roi_name(ct, tmp_path):
