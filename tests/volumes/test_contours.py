@@ -100,6 +100,10 @@ def test_contours_that_differ_are_all_kept():
     notched = np.insert(contour, 1, (3, 5), axis=0)  # the same corners, and one more inside
     assert distinct([contour, box(1.1, 1.1, 8.9, 8.9), notched, contour + 20], tolerance_px=0.01) == [0, 1, 2, 3]
     assert distinct([], tolerance_px=0.01) == []
+    for corner in range(4):  # one point makes another contour, whichever it is
+        moved = contour.copy()
+        moved[corner] += 0.5
+        assert distinct([contour, moved], tolerance_px=0.01) == [0, 1]
 
 
 @given(arrays(bool, (2, 9, 8), elements=st.booleans()))

@@ -241,3 +241,30 @@ def test_messages_never_name_the_patient(tmp_path):
     for word in ("secret", "4711", "1950", "jördis", uid("ID-4711", "study")):
         assert not re.search(word, " ".join(told), re.IGNORECASE)
     assert AXIAL[0, 0] == 0  # untouched by the tests above
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("Neck 3 mm", "Neck 3 mm"),
+        ("Neck  of\tRay", ""),  # his first name
+        ("for o'hara: neck", ""),
+        ("Neck AB 47", "Neck AB 47"),  # two letters of an identifier tell nothing
+        ("Neck ab47-9", ""),
+    ],
+)
+def test_a_description_is_shown_unless_it_names_the_patient(tmp_path, given, shown):
+    def described(dataset, z):
+        dataset.PatientName, dataset.SeriesDescription = "O'Hara^Ray", given
+
+    write_ct(tmp_path, anatomy(), patient="AB-ab47", edit=described)
+    (series,) = find_series(tmp_path)
+    assert series.description == shown
+
+
+def test_a_patient_without_an_identifier_is_his_study(tmp_path):
+    def unnamed(dataset, z):
+        dataset.PatientID = ""
+
+    write_ct(tmp_path / "a", anatomy(), edit=unnamed)
+    assert find_series(tmp_path)[0].patient == uid("P1", "study")
