@@ -354,12 +354,13 @@ def test_emptied_uids_are_remarked(tmp_path):
         read_ct(tmp_path)
 
 
-def test_gaps_between_thin_slices_are_remarked(tmp_path):
+@pytest.mark.parametrize("thickness", ["1.25", "0.625"])
+def test_gaps_between_thin_slices_are_remarked(tmp_path, thickness):
     def thin(dataset, z):
-        dataset.SliceThickness = "1.25"
+        dataset.SliceThickness = thickness
 
     write_ct(tmp_path, anatomy(), edit=thin)
-    assert "slices of 1.25 mm lie 2.50 mm apart" in read_ct(tmp_path).remarks[0]
+    assert f"slices of {thickness} mm lie 2.50 mm apart" in read_ct(tmp_path).remarks[0]
 
 
 def test_a_tilt_in_the_header_alone_is_remarked(tmp_path):

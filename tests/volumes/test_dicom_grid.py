@@ -76,6 +76,20 @@ def test_a_tilt_is_found_and_straightened(tmp_path, sign, axis):
     assert_placed(ct, least=0.55)
 
 
+@pytest.mark.parametrize("said", ["18.5", "-18.5"])
+def test_a_tilt_that_header_and_positions_agree_on_is_not_remarked(tmp_path, said):
+    heights = np.arange(8) * 3.0
+    at = at_heights(heights, sideways=[(0, np.tan(np.deg2rad(18.5)) * h) for h in heights])
+
+    def tilted(dataset, z):
+        at(dataset, z)
+        dataset.GantryDetectorTilt = said
+
+    write_ct(tmp_path, anatomy((8, 24, 20)), edit=tilted)
+    (remark,) = read_ct(tmp_path, resample=True).remarks
+    assert "gantry tilt of 18.5 degrees were interpolated" in remark
+
+
 def test_first_slice_stays_as_it_is(tmp_path):
     hu, heights = anatomy((6, 24, 20)), np.arange(6) * 3.0
     write_ct(tmp_path, hu, edit=at_heights(heights, sideways=[(0, 0.5 * h) for h in heights]))
