@@ -4,8 +4,8 @@
 #   pip install mutmut && tools/mutation.sh losses        (or splits, metrics, volumes)
 #   tools/mutation.sh volumes '*[37]'                     only mutants whose name fits: these, a fifth of them
 #
-# Works on a copy in .mutation/, where a second call goes on from where the first stopped. `mutmut results` there lists
-# what survived, `mutmut show NAME` shows one. Lines of messages are left out: a changed word is no wrong number.
+# Works on a copy in .mutation/, made anew: mutmut takes what an earlier run left for the code. `mutmut results` there
+# lists what survived, `mutmut show NAME` shows one. Lines of messages are left out: a changed word is no wrong number.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +22,7 @@ esac
 
 copy=.mutation/$1
 shift
+rm -rf "$copy"
 mkdir -p "$copy"
 cp -r nasoseg tests pyproject.toml README.md "$copy/"
 # Tests look for large data in ../shared, beside the project; mutmut runs them in $copy/mutants.
