@@ -110,6 +110,11 @@ def test_find_studies_pairs_contours_by_what_they_refer_to(tmp_path):
     assert structures.frame_of_reference_uids == segmentation.frame_of_reference_uids == (uid("P1", "frame"),)
     assert structures.referenced_series_uids == (uid("P1", "series"),)
     assert segmentation.referenced_series_uids == ()
+    assert structures.series_instance_uid == pydicom.dcmread(structures.path).SeriesInstanceUID
+    named = pydicom.Dataset()
+    named.SeriesInstanceUID = uid("P1", "series")
+    write_other(tmp_path / "P1" / "seg.dcm", "SEG", SegmentationStorage, ReferencedSeriesSequence=[named])
+    assert find_studies(tmp_path)[0].contours[1].referenced_series_uids == (uid("P1", "series"),)
 
 
 def test_several_series_are_listed_and_chosen(tmp_path):

@@ -1,5 +1,7 @@
 """DICOM SEG in and out, with highdicom's own reader as the witness."""
 
+from dataclasses import replace
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -83,6 +85,9 @@ def test_what_a_written_file_says(ct, tmp_path):
     assert "not a medical device" in dataset.ContentDescription
     assert (dataset.Manufacturer, dataset.ManufacturerModelName) == ("nasoseg", "nasoseg")
     assert dataset.ContentLabel == "AUTOSEG"
+    assert dataset.DeviceSerialNumber == "0"
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures.SliceThickness, measures.SpacingBetweenSlices, list(measures.PixelSpacing)) == (3, 3, [1, 1])
     assert dataset.SeriesDescription == "AutoSeg segmentation"
     assert "LossyImageCompressionRatio" not in dataset
 
@@ -130,6 +135,8 @@ def test_structures_without_a_voxel(ct, tmp_path):
     assert list(structures) == ["Eye"]
     assert structures.rois["Larynx"].remarks == ("it has no pixel",)
     write_seg(tmp_path / "seg.dcm", {"Larynx": empty}, ct)
+    (frame,) = pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence  # a SEG has one at least
+    assert list(frame.PlanePositionSequence[0].ImagePositionPatient) == ct.planes[0].affine_lps[:3, 2].tolist()
     assert len(read_seg(tmp_path / "seg.dcm", ct)) == 0
 
 
@@ -218,6 +225,10 @@ def test_a_foreign_or_damaged_seg(ct, tmp_path):
         read_seg(path, ct_series(GEOMETRY, header=ct_header(PatientID="P-2")))
     with pytest.raises(NasosegError, match="drawn in frame of reference"):
         read_seg(path, ct_series(GEOMETRY))
+    same_images = replace(ct_series(GEOMETRY), planes=ct.planes)
+    with pytest.raises(NasosegError, match=r"All 6 images that it names are slices of this CT.*trust_images=True"):
+        read_seg(path, same_images)
+    assert np.array_equal(read_seg(path, same_images, trust_images=True)["Eye"], noise(0.2))
     whole = path.read_bytes()
     for keep in (len(whole) // 2, len(whole) - 40):
         path.write_bytes(whole[:keep])

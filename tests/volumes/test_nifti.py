@@ -160,6 +160,22 @@ def test_truncated_nrrd_and_metaimage(tmp_path, ending):
     refused(read_volume, path, "cannot be read", "truncated")
 
 
+def test_a_plain_file_shorter_than_its_header_claims(tmp_path):
+    write_volume(tmp_path / "x.nii", hu((30, 30, 30)), Geometry((30, 30, 30), np.eye(4)))
+    path = tmp_path / "x.nii"
+    path.write_bytes(path.read_bytes()[:2000])
+    refused(read_volume, path, "claims 54000 bytes of voxels, more than a file of 2000 bytes can hold")
+
+
+def test_masks_are_written_as_bytes(tmp_path):
+    mask = numbered((2, 3, 4)) % 2 == 1
+    for ending in (".nii.gz", ".nrrd"):
+        write_volume(tmp_path / f"x{ending}", mask, Geometry((2, 3, 4), np.eye(4)))
+        back = read_volume(tmp_path / f"x{ending}").array
+        assert back.dtype == np.uint8
+        assert np.array_equal(back, mask)
+
+
 @pytest.mark.parametrize("name", ["x.nii.gz", "x.nii", "x.nrrd", "x.mha", "x.mhd"])
 def test_no_image(tmp_path, name):
     (tmp_path / name).write_text("Dear colleague, the scan is attached.\n" * 30)

@@ -9,7 +9,7 @@ from generated_ct_series import axial_geometry, ct_series, oblique_geometries
 from generated_rtstruct import GEOMETRY, expected, image, rtstruct, saved, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
 
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.rtstruct import read_rtstruct, write_rtstruct
@@ -220,6 +220,35 @@ def test_oddities_of_real_files_are_read(ct, tmp_path):
         dataset.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "CLOSED_PLANAR "
     path = saved(dataset, tmp_path / "rt.dcm")
     assert np.array_equal(read_rtstruct(path, ct)["One"], expected((2, -3.5, 3.5)))
+
+
+def test_what_writers_leave_out_or_pad(ct, tmp_path):
+    dataset = rtstruct(ct, {"One": [square(6, -3.5, 3.5), square(3, -3.5, 13.5)], "Two": [square(0, -3.5, 3.5)]})
+    one, two = reversed(dataset.ROIContourSequence)
+    del one.ContourSequence[0].ContourGeometricType
+    path = saved(dataset, tmp_path / "rt.dcm")
+    points = "\\".join(f"{value:.6g}" for value in np.ravel(square(3, -3.5, 13.5)[1])).encode()
+    whole = path.read_bytes()
+    assert whole.count(points + b" ") == 1
+    path.write_bytes(whole.replace(points + b" ", points + b"\0"))  # some pad with it
+    structures = read_rtstruct(path, ct)
+    assert np.array_equal(structures["One"], expected((2, -3.5, 3.5), (1, -3.5, 13.5)))
+    two.ReferencedROINumber = one.ReferencedROINumber  # the contours of one structure in two entries
+    structures = read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    assert np.array_equal(structures["One"], expected((2, -3.5, 3.5), (1, -3.5, 13.5), (0, -3.5, 3.5)))
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian])
+def test_other_transfer_syntaxes(ct, tmp_path, syntax):
+    dataset = rtstruct(ct, {"One": [square(6, -3.5, 3.5)]})
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    whole = (tmp_path / "rt.dcm").read_bytes()
+    assert np.array_equal(read_rtstruct(tmp_path / "rt.dcm", ct)["One"], expected((2, -3.5, 3.5)))
+    for keep in (len(whole) - 40, len(whole) - 10):
+        (tmp_path / "cut.dcm").write_bytes(whole[:keep])
+        with pytest.raises(NasosegError, match=r"cut\.dcm: "):
+            read_rtstruct(tmp_path / "cut.dcm", ct)
 
 
 def test_only_the_names_asked_for(ct, tmp_path):

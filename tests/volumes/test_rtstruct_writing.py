@@ -43,6 +43,8 @@ def test_names_types_colours_and_references(ct, tmp_path):
     assert series.SeriesInstanceUID == ct.series_instance_uid
     images = [one.ReferencedSOPInstanceUID for one in series.ContourImageSequence]
     assert images == [plane.sop_instance_uid for plane in ct.planes]
+    assert {one.ReferencedSOPClassUID for one in series.ContourImageSequence} == {ct.planes[0].sop_class_uid}
+    assert dataset.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2"
     assert {dataset.SOPInstanceUID, dataset.SeriesInstanceUID}.isdisjoint({*images, ct.series_instance_uid})
 
 
