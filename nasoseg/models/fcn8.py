@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VGG16_BN_Weights
 from torchvision.models.vgg import cfgs, make_layers
@@ -18,13 +19,12 @@ class FCN8(nn.Module):
     """Score VGG-16's features at strides 32, 16 and 8, sum them, and upsample (FCN-8s, Long et al. 2015).
 
     VGG-16's fully connected layers are convolutions here (fc6, fc7). Each score layer is a 1x1 convolution; the
-    transposed convolutions are bilinear interpolation and stay it, as in the networks that the authors published. (The
-    paper lets the first two learn. With Adam they grow together with the scores that they enlarge, and it diverges.)
+    transposed convolutions start as bilinear interpolation. The last enlargement, eightfold, stays it, as in the paper.
 
     Ours: batch normalisation after every convolution (torchvision's ``vgg16_bn``, and fc6 and fc7 alike). Without it
     VGG-16 does not start from random weights: its authors began with the trained layers of a shallower network
     (Simonyan and Zisserman 2015, section 3.1). Also ours: "same" padding in fc6 in place of the paper's border of 100
-    pixels, the start at ``prior``, and scores over the root of the number of features.
+    pixels, and the start at ``prior``.
 
     Args:
         in_channels: Channels in.
@@ -62,12 +62,11 @@ class FCN8(nn.Module):
         self.to_pool4 = features[_AFTER_POOL3:_AFTER_POOL4]
         self.to_pool5 = features[_AFTER_POOL4:]
         self.to_fc7 = nn.Sequential(fc6, nn.Dropout(dropout), fc7, nn.Dropout(dropout))
-        self.score_fc7 = _Score(fc_width, classes, 1)
-        self.score_pool4 = _Score(512, classes, 1)
-        self.score_pool3 = _Score(256, classes, 1)
+        self.score_fc7 = nn.Conv2d(fc_width, classes, 1)
+        self.score_pool4 = nn.Conv2d(512, classes, 1)
+        self.score_pool3 = nn.Conv2d(256, classes, 1)
         self.double_fc7 = _bilinear(classes, factor=2)
         self.double_pool4 = _bilinear(classes, factor=2)
-        self.eightfold = _bilinear(classes, factor=8)
         self.bias = nn.Parameter(torch.full((classes, 1, 1), math.log(prior / (1 - prior))))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,20 +77,10 @@ class FCN8(nn.Module):
         fc7 = self.to_fc7(self.to_pool5(pool4))
         stride16 = self.double_fc7(self.score_fc7(fc7)) + self.score_pool4(pool4)
         stride8 = self.double_pool4(stride16) + self.score_pool3(pool3)
-        logits: Tensor = self.eightfold(stride8) + self.bias
+        # No transposed convolution: with a stride of 8 its gradient in bfloat16 is wrong on processors with AMX (torch
+        # 2.12.0; pytorch issue 169688 is alike).
+        logits = F.interpolate(stride8, scale_factor=8, mode="bilinear", align_corners=False) + self.bias
         return logits[..., :h, :w]
-
-
-class _Score(nn.Conv2d):
-    """Score features, over the root of their number.
-
-    Adam moves every weight by about its rate, whatever the gradient, and features behind a ReLU are all positive: the
-    plain sum over 1,024 of them moves by a tenth of a logit or more a step, and the loss rises.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = super().forward(x) / math.sqrt(self.in_channels)
-        return scores
 
 
 def _vgg16(in_channels: int) -> nn.Sequential:
@@ -112,7 +101,7 @@ def _bilinear(classes: int, *, factor: int) -> nn.ConvTranspose2d:
     with torch.no_grad():
         up.weight.zero_()
         up.weight[range(classes), range(classes)] = torch.outer(line, line)
-    return up.requires_grad_(False)
+    return up
 
 
 def _take_over(weights: dict[str, Tensor], features: nn.Sequential, in_channels: int) -> None:

@@ -188,7 +188,7 @@ def _described(headers: Sequence[Header], damaged: Sequence[Header]) -> SeriesIn
 
 def _known_series(damaged: Header) -> str:
     """Return the series of a damaged file; empty where the file ends before or within it."""
-    whole = max((element.tag for element in damaged.dataset.elements()), default=0) > Tag("SeriesInstanceUID")
+    whole = max(damaged.dataset.keys(), default=0) > Tag("SeriesInstanceUID")  # without decoding what is damaged
     return text(damaged.dataset, "SeriesInstanceUID") if whole else ""
 
 

@@ -58,8 +58,8 @@ def checked_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
     return sides[0], sides[1], sides[2]
 
 
-def check_size(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-    """Check that the file can hold the voxels that its header claims.
+def check_size(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], *, offset: int = 0) -> None:
+    """Check that the file can hold the voxels that its header claims, from byte ``offset`` on.
 
     Raises:
         NasosegError: If it cannot, or a voxel is not one real number.
@@ -68,10 +68,11 @@ def check_size(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) ->
         raise NasosegError(f"{path}: voxels of type {dtype}, expected one real number a voxel: convert the file")
     claimed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     held = path.stat().st_size * (1 if path.name.lower().endswith(".nii") else _MOST_INFLATION)
-    if claimed > held:
+    if offset < 0 or offset + claimed > held:
+        begin = f" from byte {offset} on" if offset else ""
         raise NasosegError(
-            f"{path}: its header claims {claimed} bytes of voxels, more than a file of {path.stat().st_size} bytes can"
-            " hold: it is truncated or its header is damaged: copy or export it again"
+            f"{path}: its header claims {claimed} bytes of voxels{begin}, more than a file of {path.stat().st_size}"
+            " bytes can hold: it is truncated or its header is damaged: copy or export it again"
         )
 
 

@@ -114,7 +114,7 @@ def _read_nifti(path: Path) -> Volume:
             raise ImageFileError(f"it is {type(image).__name__}, not NIfTI")
         stored = image.dataobj
         shape, dtype = checked_shape(path, image.shape), np.dtype(stored.dtype)
-        check_size(path, shape, dtype)
+        check_size(path, shape, dtype, offset=stored.offset)
         units: Any = header  # partly typed
         unit = _MM_PER_UNIT.get(units.get_xyzt_units()[0], 1.0)
         affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
@@ -136,7 +136,7 @@ def _read_nifti(path: Path) -> Volume:
 def _read_bytes(path: Path, start: int, stop: int) -> bytes:
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as stream:
-        stream.read(start)
+        stream.seek(start)
         raw: bytes = stream.read(stop - start)
         if len(raw) < stop - start:
             raise EOFError(f"{stop - start} bytes of voxels expected, {len(raw)} found")

@@ -44,12 +44,12 @@ def edit_dicom(data: bytes, chance: random.Random) -> bytes:
     """Change, remove or repeat one to three elements at any depth of a DICOM object."""
     with pydicom.config.disable_value_validation():
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-        for _ in range(chance.choice((1, 1, 2, 3))):
-            _edit_element(*_element(dataset, chance), chance)
         out = io.BytesIO()
         try:
+            for _ in range(chance.choice((1, 1, 2, 3))):
+                _edit_element(*_element(dataset, chance), chance)
             dataset.save_as(out, enforce_file_format=False)
-        except Exception:  # what cannot be written is damaged as bytes instead
+        except Exception:  # what an edit has made unreadable or unwritable is damaged as bytes instead
             return data[: chance.randrange(len(data))]
     return out.getvalue()
 

@@ -1,11 +1,14 @@
 """Inputs that once broke the promise, found by fuzzing or beside what it found, each as small as it can be."""
 
+import gzip
 import json
 import shutil
 import struct
 import zipfile
 
 import h5py
+import nibabel
+import numpy as np
 import pytest
 from generated_dicom import anatomy, write_ct
 from pydicom import dcmread
@@ -24,6 +27,7 @@ from nasoseg.structure_map import load_structure_map
 from nasoseg.tasks.building import build_task
 from nasoseg.volumes.dicom import read_ct
 from nasoseg.volumes.dicom_header import tolerant, words
+from nasoseg.volumes.nifti import read_volume
 from nasoseg.volumes.rtstruct import read_rtstruct
 
 
@@ -179,3 +183,26 @@ def test_results_with_a_cell_that_fills_a_screen(tmp_path):
     with pytest.raises(NasosegError, match=r"line 2: fold is '\[\[\[.*, expected at most 256 characters") as caught:
         read_results([path])
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("offset", [3e9, 1e30, -4e18])
+def test_voxels_that_begin_beyond_any_file(tmp_path, ending, offset):
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4))
+    content = bytearray(image.to_bytes())
+    content[108:112] = struct.pack("<f", offset)
+    path = tmp_path / f"x{ending}"
+    path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    with pytest.raises(NasosegError, match=r"x\.nii.*(from byte|cannot be read as an image)"):
+        read_volume(path)
+
+
+def test_a_damaged_slice_with_an_unknown_value_representation(tmp_path):
+    path = write_ct(tmp_path, anatomy())[2]
+    dataset = dcmread(path)
+    dataset[0x00281054] = RawDataElement(Tag(0x00281054), "LO", 2, b"HU", 0, False, True)
+    del dataset.Rows
+    dataset.save_as(path)
+    path.write_bytes(path.read_bytes().replace(b"\x28\x00\x54\x10LO", b"\x28\x00\x54\x10L\x00"))
+    with pytest.raises(NasosegError, match=r"\.dcm"):
+        read_ct(tmp_path)

@@ -20,7 +20,7 @@ def test_default_has_the_papers_layers():
     convolutions = sum(p.numel() for p in vgg.features.parameters())
     fully = 7 * 7 * 512 * 4096 + 4096 * 4096 + 2 * 2 * 4096  # with two batch normalisations in place of two biases
     scores = sum(channels * 21 + 21 for channels in (4096, 512, 256))
-    upsampling = 2 * 21 * 21 * 4**2 + 21 * 21 * 16**2 + 21
+    upsampling = 2 * 21 * 21 * 4**2 + 21
     assert sum(p.numel() for p in network.parameters()) == convolutions + fully + scores + upsampling
 
 
@@ -40,23 +40,32 @@ def test_features_are_vgg16s_at_strides_8_16_and_32():
     torch.testing.assert_close(network.to_pool5(pool4), vgg(image))
 
 
-def test_upsampling_is_bilinear_interpolation_and_is_not_trained():
+def test_upsampling_starts_as_bilinear_interpolation():
     network, scores = FCN8(1, 3, fc_width=4), torch.randn(2, 3, 6, 5)
-    for up, factor in ((network.double_fc7, 2), (network.double_pool4, 2), (network.eightfold, 8)):
-        expected = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
-        inner = (..., slice(factor, -factor), slice(factor, -factor))  # at the border one extrapolates, the other fades
+    expected = F.interpolate(scores, scale_factor=2, mode="bilinear", align_corners=False)
+    inner = (..., slice(2, -2), slice(2, -2))  # at the border one extrapolates, the other fades
+    for up in (network.double_fc7, network.double_pool4):
         torch.testing.assert_close(up(scores)[inner], expected[inner])
-        assert not up.weight.requires_grad
+        assert up.weight.requires_grad
 
 
-def test_a_step_moves_a_score_alike_whatever_the_number_of_features():
-    """Features of 1, weights that move by 0.01 each, as Adam moves them: 64 make 0.08, the root of 64 times 0.01."""
-    network = FCN8(1, 3, fc_width=64)
-    features = torch.ones(1, 64, 2, 2)
-    before = network.score_fc7(features)
-    with torch.no_grad():
-        network.score_fc7.weight += 0.01
-    torch.testing.assert_close(network.score_fc7(features) - before, torch.full((1, 3, 2, 2), 0.08))
+@pytest.mark.parametrize("classes", [1, 3, 10, 16])
+def test_gradients_in_bfloat16_are_those_of_float32(classes):
+    """The kernels for it depend on the processor and on the number of classes; one of them was wrong for ten."""
+    torch.manual_seed(0)
+    network = FCN8(1, classes, fc_width=32, dropout=0.0)
+    image, target = torch.randn(2, 1, 96, 96), (torch.rand(2, classes, 96, 96) < 0.2).float()
+    gradients = []
+    for reduced in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            logits = network(image)
+        F.binary_cross_entropy_with_logits(logits.float(), target).backward()
+        scores = [network.score_fc7, network.score_pool4, network.score_pool3, network.double_fc7, network.double_pool4]
+        gradients.append(torch.cat([layer.weight.grad.flatten() for layer in scores]))
+    exact, rounded = gradients
+    assert F.cosine_similarity(exact, rounded, dim=0) > 0.98
+    assert 0.95 < rounded.norm() / exact.norm() < 1.05
 
 
 def test_starts_at_the_rarity_of_structures():
