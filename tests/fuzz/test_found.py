@@ -197,10 +197,10 @@ def test_voxels_that_begin_beyond_any_file(tmp_path, ending, offset):
         read_volume(path)
 
 
-def test_a_damaged_slice_with_an_unknown_value_representation(tmp_path):
+def test_a_damaged_slice_with_an_empty_element_of_unknown_value_representation(tmp_path):
     path = write_ct(tmp_path, anatomy())[2]
     dataset = dcmread(path)
-    dataset[0x00281054] = RawDataElement(Tag(0x00281054), "LO", 2, b"HU", 0, False, True)
+    dataset[0x00281054] = RawDataElement(Tag(0x00281054), "LO", 0, b"", 0, False, True)
     del dataset.Rows
     dataset.save_as(path)
     path.write_bytes(path.read_bytes().replace(b"\x28\x00\x54\x10LO", b"\x28\x00\x54\x10L\x00"))
