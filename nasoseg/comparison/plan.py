@@ -160,7 +160,7 @@ def _methods(value: Any, path: Path) -> dict[str, Method]:
         ):
             raise NasosegError(f"{path}: methods: {name!r}: expected letters, digits, _ - + and . (it names folders)")
         config = _file(path, file)
-        content = _mapping(read_yaml(config, kind="a method's config"), str(config))
+        content = _mapping(read_yaml(config, kind="a method's config"), f"{path}: {name}: {config}")
         methods[name] = Method(name, config, content.get("nnunet"))
     return methods
 

@@ -134,7 +134,10 @@ class Store:
             raise ValueError("the list of structures differs from its recorded SHA-256")
         self.structures = [Structure(s["name"], s["tg263"], (), tuple(s["colour"])) for s in json.loads(described)]
         k = len(self.structures)
-        self.keys = sorted(file["patients"])
+        patients = file["patients"]
+        if not isinstance(patients, h5py.Group):  # a data set would be read number by number
+            raise ValueError("'patients' is no group")
+        self.keys = sorted(patients)
         if not self.keys:
             raise NasosegError(f"{self.path}: holds no patient: prepare it again")
         for what, names in (("structure", self.names), ("patient", self.keys)):
@@ -143,8 +146,8 @@ class Store:
         self.voxels: dict[str, npt.NDArray[np.uint32]] = {}
         self._attributes: dict[str, dict[str, Any]] = {}
         for key in self.keys:
-            self._read_patient_header(key, file["patients"][key], k)
-        if content_sha256(self.names, file["patients"]) != self.content_sha256:
+            self._read_patient_header(key, patients[key], k)
+        if content_sha256(self.names, patients) != self.content_sha256:
             raise ValueError("the patients' attributes differ from the recorded content_sha256")
         self.annotated = np.array([self._attributes[key]["annotated"] for key in self.keys], bool)
 

@@ -61,7 +61,7 @@ def _unpack(path: Path, folder: Path) -> None:
             f"{path}: holds two files of one name ({Path(str(error.filename)).name}), expected different names: unpack"
             " it yourself and look at both"
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, UnicodeDecodeError) as error:
         raise NasosegError(
             f"{path}: cannot be unpacked ({' '.join(str(error).split())[-200:]}): expected a whole zip and room for it"
             f" in {folder.parent}: copy it again, or unpack it yourself and name the folder"

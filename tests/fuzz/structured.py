@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -102,7 +103,8 @@ def edit_hdf5(data: bytes, chance: random.Random) -> bytes:
             places: list[str] = [""]
             file.visit(places.append)
             place = file[chance.choice(places) or "/"]
-            chance.choice((_edit_attribute, _edit_attribute, _edit_link, _edit_dataset))(file, place, chance)
+            with suppress(OSError, ValueError):  # after what an earlier edit has done, not every other can be done
+                chance.choice((_edit_attribute, _edit_attribute, _edit_link, _edit_dataset))(file, place, chance)
     return file_like.getvalue()
 
 

@@ -206,3 +206,30 @@ def test_a_damaged_slice_with_an_empty_element_of_unknown_value_representation(t
     path.write_bytes(path.read_bytes().replace(b"\x28\x00\x54\x10LO", b"\x28\x00\x54\x10L\x00"))
     with pytest.raises(NasosegError, match=r"\.dcm"):
         read_ct(tmp_path)
+
+
+def test_a_store_whose_patients_are_a_million_numbers(small_store, tmp_path):
+    path = shutil.copy(small_store.path, tmp_path / "store.h5")
+    with h5py.File(path, "r+") as file:
+        del file["patients"]
+        file.create_dataset("patients", (10**6,), "<i2", chunks=(1,))
+    with pytest.raises(NasosegError, match=r"store\.h5.*'patients' is no group"):
+        Store(path)
+
+
+def test_a_zip_whose_own_name_of_a_member_is_no_text(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("größe.dcm", b"x")
+    content = path.read_bytes()
+    name = "größe.dcm".encode()
+    path.write_bytes(content.replace(name, name[:2] + b"\xed" + name[3:], 1))  # before the file; the list keeps it
+    with pytest.raises(NasosegError, match=r"export\.zip: cannot be unpacked"):
+        read_ct(path)
+
+
+def test_a_benchmark_whose_method_is_another_text(tmp_path):
+    (tmp_path / "words.txt").write_text("one two three")
+    (tmp_path / "benchmark.yaml").write_text("store: x.h5\nmethods: {unet: words.txt}\n")
+    with pytest.raises(NasosegError, match=r"benchmark\.yaml: unet: .*words\.txt: found str, expected keys"):
+        read_plan(tmp_path / "benchmark.yaml")
