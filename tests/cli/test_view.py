@@ -34,9 +34,13 @@ def test_it_serves_until_ctrl_c(small_store, nasoseg_command):
         port = free.getsockname()[1]
     answers: list[int] = []
     thread = Thread(target=interrupt_once_it_listens, args=(port, answers))
-    thread.start()
-    ended = nasoseg_command("view", small_store.path, "--patient", "pt_100", "--port", port, "--no-browser")
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+    try:
+        thread.start()
+        ended = nasoseg_command("view", small_store.path, "--patient", "pt_100", "--port", port, "--no-browser")
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.code == 0, ended.err
     assert answers == [404]  # without the secret
     assert f"view: http://127.0.0.1:{port}/" in ended.out
