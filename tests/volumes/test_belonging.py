@@ -139,24 +139,71 @@ def test_no_frame_and_another_series_is_named(dataset, ct, tmp_path):
     refused(dataset, ct, tmp_path, "the file has no frame of reference", "names other images", ct.series_instance_uid)
 
 
-def test_nothing_is_named_and_the_places_decide(dataset, ct, tmp_path):
+def unnamed(ct, contours) -> pydicom.Dataset:
+    """Nothing but its places says where a structure set belongs."""
+    dataset = rtstruct(ct, {"One": contours})
     del dataset.ReferencedFrameOfReferenceSequence
     del dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
-    structures = read(dataset, ct, tmp_path)
+    return dataset
+
+
+def triangle(column: float, row: float, z: float = 6):
+    """A corner of a structure, two pixels wide, its outermost point there in the pixels of the CT."""
+    x, y = column - 10, row - 10
+    return "CLOSED_PLANAR", [(x, y, z), (x + 2, y, z), (x, y + 2, z)]
+
+
+POINT = ("POINT", [(300, 0, 6)])  # fewer than three points say nothing
+FITTING = square(6, -3.5, 3.5)
+ELSEWHERE = square(6, -3.5, 3.5, x=30)
+
+
+def test_nothing_is_named_and_the_places_decide(ct, tmp_path):
+    structures = read(unnamed(ct, [FITTING]), ct, tmp_path)
     assert structures["One"].any()
     assert "accepted by its position alone" in structures.remarks[0]
-    # A triangle at the border fits too; what has fewer points says nothing.
-    corner = ("CLOSED_PLANAR", [(-10.4, -10.4, 6), (-8, -10.4, 6), (-10.4, -8, 6)])
-    for contours in ([corner], [corner, ("POINT", [(300, 0, 6)])]):
-        other = rtstruct(ct, {"One": contours})
-        del other.ReferencedFrameOfReferenceSequence
-        del other.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
-        assert read(other, ct, tmp_path)["One"].any()
-    for contours in ([square(7.4, -3.5, 3.5)], [square(6, -3.5, 3.5, x=30)], []):
-        other = rtstruct(ct, {"One": contours})
-        del other.ReferencedFrameOfReferenceSequence
-        del other.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
-        refused(other, ct, tmp_path, "nothing shows that it belongs to this CT", "Export it again with its references")
+
+
+@pytest.mark.parametrize(
+    "contours",
+    [
+        pytest.param([triangle(-0.4, -0.4)], id="at the border"),
+        pytest.param([triangle(-0.4, -0.4), POINT], id="and a point"),
+        pytest.param([POINT, triangle(-0.4, -0.4)], id="a point first"),
+        pytest.param([triangle(-0.9, 17)], id="not a pixel beyond the border"),
+        pytest.param([triangle(17.9, 0)], id="not a pixel beyond the other border"),
+        pytest.param([square(6.09, -3.5, 3.5)], id="within the tolerance of a plane"),
+        pytest.param([FITTING] * 9 + [ELSEWHERE], id="nine of ten"),
+    ],
+)
+def test_places_that_fit(ct, tmp_path, contours):
+    assert read(unnamed(ct, contours), ct, tmp_path)["One"].any()
+
+
+@pytest.mark.parametrize(
+    "contours",
+    [
+        pytest.param([], id="none"),
+        pytest.param([POINT], id="a point alone"),
+        pytest.param([square(7.4, -3.5, 3.5)], id="between planes"),
+        pytest.param([square(6.2, -3.5, 3.5)], id="beside a plane"),
+        pytest.param([ELSEWHERE], id="beside the CT"),
+        pytest.param([triangle(-1, 5)], id="a pixel beyond the border"),
+        pytest.param([triangle(5, -1.5)], id="more than a pixel beyond the border"),
+        pytest.param([triangle(18, 5)], id="a pixel beyond the other border"),
+        pytest.param([triangle(5, 18)], id="a pixel beyond the last row"),
+        pytest.param([ELSEWHERE] + [FITTING] * 8, id="eight of nine"),
+    ],
+)
+def test_places_that_do_not_fit(ct, tmp_path, contours):
+    words = ("nothing shows that it belongs to this CT", "Export it again with its references")
+    refused(unnamed(ct, contours), ct, tmp_path, *words)
+
+
+def test_places_fit_in_a_ct_with_more_rows_than_columns(tmp_path):
+    tall = ct_series(axial_geometry((6, 20, 8), (3, 1, 1), origin=(-10, -10, 0)))
+    assert read(unnamed(tall, [triangle(2, 15)]), tall, tmp_path)["One"].any()
+    refused(unnamed(tall, [triangle(15, 2)]), tall, tmp_path, "nothing shows that it belongs to this CT")
 
 
 def test_a_ct_without_a_frame_of_reference(tmp_path):

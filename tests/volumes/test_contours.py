@@ -106,6 +106,16 @@ def test_contours_that_differ_are_all_kept():
         assert distinct([contour, moved], tolerance_px=0.01) == [0, 1]
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_corner_in_line_with_an_edge_but_beyond_it_makes_another_contour(reverse):
+    step = np.array([(0, 0), (0, 2), (2, 2), (2, 4), (4, 4), (4, 0)], float)
+    cut = np.array([(0, 0), (0, 2), (3, 2), (2, 4), (4, 4), (4, 0)], float)  # (3, 2) is one pixel from the step's line
+    if reverse:
+        step = step[::-1]
+    assert distinct([step, cut], tolerance_px=0.9) == [0, 1]
+    assert distinct([step, cut], tolerance_px=1.1) == [0]
+
+
 @given(arrays(bool, (2, 9, 8), elements=st.booleans()))
 @settings(deadline=None, max_examples=150)
 def test_any_mask_survives_being_drawn_and_filled(mask):

@@ -65,7 +65,9 @@ def test_errors_name_the_file_in_the_zip(tmp_path):
     assert str(raised.value).startswith(f"{path}/{name}: is cut short")
 
 
-@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out", "\\out", "..\\out", "C:\\out", "C:out", "a/.."])
+@pytest.mark.parametrize(
+    "name", ["../out", "a/../../out", "/out", "\\out", "..\\out", "C:\\out", "C:out", "./C:out", ".", "a/.."]
+)
 def test_names_that_lead_out(tmp_path, name):
     refused(zipped(tmp_path / "x.zip", {"fine": b"1", name: b"2"}), "leads out of the folder")
     assert not (tmp_path / "out").exists()
@@ -84,6 +86,30 @@ def test_bombs(tmp_path, monkeypatch):
     path = zipped(tmp_path / "x.zip", {str(n): bytes(1 << 20) for n in range(3)})
     assert path.stat().st_size < 1 << 14
     refused(path, "if you trust it, unpack it")
+
+
+def test_a_large_zip_that_shrank_little_and_a_small_one_that_shrank_a_lot_are_no_bombs(tmp_path, monkeypatch):
+    small = zipped(tmp_path / "small.zip", {"a": bytes(1 << 20)})
+    assert small.stat().st_size * dicom_archive._MOST_INFLATION < 1 << 20
+    with opened(small) as root:
+        assert (root / "a").stat().st_size == 1 << 20
+    monkeypatch.setattr(dicom_archive, "_SMALL", 1 << 10)
+    with opened(zipped(tmp_path / "large.zip", {"a": bytes(1 << 20)}, method=zipfile.ZIP_STORED)) as root:
+        assert (root / "a").stat().st_size == 1 << 20
+
+
+def test_folders_of_their_own_are_no_files(tmp_path):
+    with opened(zipped(tmp_path / "x.zip", {"deep/": b"", "deep/er/": b"", "deep/er/a": b"1"})) as root:
+        assert (root / "deep" / "er" / "a").read_bytes() == b"1"
+
+
+def test_as_much_as_is_allowed_and_free_is_unpacked(tmp_path, monkeypatch):
+    path = zipped(tmp_path / "x.zip", {"a": b"12", "b": b"34"})
+    monkeypatch.setattr(dicom_archive, "MOST_FILES", 2)
+    monkeypatch.setattr(dicom_archive, "MOST_BYTES", 4)
+    monkeypatch.setattr(dicom_archive.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 4}))
+    with opened(path) as root:
+        assert sorted(file.name for file in root.iterdir()) == ["a", "b"]
 
 
 def test_too_many_files_and_bytes(tmp_path, monkeypatch):

@@ -52,3 +52,81 @@ def test_a_jpeg_that_contradicts_its_image_is_refused(change, words):
     about = {"rows": 24, "columns": 20, "bits": (16, 12), "signed": False} | change
     with pytest.raises(ValueError, match=words):
         decode_jpeg(stream(kind), SYNTAXES[kind], **about)
+
+
+KIND = "lossless, unsigned 12 bits"
+FRAME, SCAN = b"\xff\xc3", b"\xff\xda"
+
+
+def decoded(data: bytes, kind: str = KIND, *, signed: bool = False, bits: tuple[int, int] = (16, 12)) -> np.ndarray:
+    return decode_jpeg(data, SYNTAXES[kind], rows=24, columns=20, bits=bits, signed=signed)
+
+
+def changed(marker: bytes, offset: int, value: int, data: bytes | None = None) -> bytes:
+    """Put a byte of a segment's content, which begins after its marker and length, to another value."""
+    data = bytearray(stream(KIND) if data is None else data)
+    data[data.index(marker) + 4 + offset] = value
+    return bytes(data)
+
+
+def with_segment(marker: int, content: bytes) -> bytes:
+    """Put a segment in front of all others."""
+    whole = stream(KIND)
+    return whole[:2] + bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content + whole[2:]
+
+
+def frame() -> bytes:
+    whole = stream(KIND)
+    return whole[whole.index(FRAME) :][:13]
+
+
+def test_the_highest_bit_is_a_sign_or_not():
+    kind = "lossless SV1, signed 16 bits"
+    assert np.array_equal(decoded(stream(kind), kind, signed=True, bits=(16, 16)), picture())
+    unsigned = decoded(stream(kind), kind, bits=(16, 16))
+    assert np.array_equal(unsigned, picture() % 2**16)
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        pytest.param(stream(KIND) + bytes(14), id="fourteen bytes after the end"),
+        pytest.param(with_segment(0xFE, b"123456789"), id="a comment as long as a frame"),
+        pytest.param(with_segment(0xE0, b"JFIF"), id="what an application left"),
+        pytest.param(changed(SCAN, 1, 2, changed(FRAME, 6, 2)), id="its component called 2"),
+    ],
+)
+def test_a_jpeg_that_is_whole_is_read(allowed):
+    assert np.array_equal(decoded(allowed).astype(int) - 1024, picture())
+
+
+WHOLE = stream(KIND)
+AT_SCAN = WHOLE.index(SCAN)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "words"),
+    [
+        pytest.param(b"\0\0" + WHOLE[2:], "without beginning or end", id="no beginning"),
+        pytest.param(WHOLE[:-2], "without beginning or end", id="no end"),
+        pytest.param(WHOLE + bytes(15), "without beginning or end", id="an end too early"),
+        pytest.param(WHOLE[:2] + b"\0" + WHOLE[3:], "is damaged", id="no marker"),
+        pytest.param(WHOLE[:2] + b"\xff\xfe\x00\x10x\xff\xd9", "is damaged", id="a comment longer than the file"),
+        pytest.param(WHOLE.replace(frame(), b""), "is damaged", id="no frame"),
+        pytest.param(WHOLE.replace(frame(), 2 * frame()), "is damaged", id="two frames"),
+        pytest.param(changed(SCAN, 3, 0), "is damaged", id="no predictor"),
+        pytest.param(changed(SCAN, 3, 8), "is damaged", id="an eighth predictor"),
+        pytest.param(changed(SCAN, 0, 2), "is damaged", id="a scan of two components"),
+        pytest.param(
+            WHOLE[:AT_SCAN] + SCAN + b"\0\x09" + WHOLE[AT_SCAN + 4 : AT_SCAN + 10] + b"\0" + WHOLE[AT_SCAN + 10 :],
+            "is damaged",
+            id="a longer scan header",
+        ),
+        pytest.param(changed(FRAME, 5, 3), "for an image of 24 x 20", id="a frame of three components"),
+        pytest.param(changed(FRAME, 1, 1), "of 280 x 20 pixels", id="more than 255 rows"),
+        pytest.param(changed(FRAME, 3, 1), "of 24 x 276 pixels", id="more than 255 columns"),
+    ],
+)
+def test_a_jpeg_that_is_damaged_is_refused(damaged, words):
+    with pytest.raises(ValueError, match=words):
+        decoded(damaged)

@@ -104,6 +104,9 @@ def test_find_studies_pairs_contours_by_what_they_refer_to(tmp_path):
     first, second = find_studies(tmp_path)
     assert (first.patient, second.patient) == ("P1", "P2")
     assert second.contours == ()
+    assert [len(study.series) for study in (first, second)] == [1, 1]
+    assert first.study_instance_uid == first.series[0].study_instance_uid == uid("P1", "study")
+    assert [second.series[0].patient, second.study_instance_uid] == ["P2", uid("P2", "study")]
     structures, segmentation = first.contours
     assert (structures.modality, segmentation.modality) == ("RTSTRUCT", "SEG")
     assert structures.path == tmp_path / "P1" / "rs.dcm"
@@ -115,6 +118,23 @@ def test_find_studies_pairs_contours_by_what_they_refer_to(tmp_path):
     named.SeriesInstanceUID = uid("P1", "series")
     write_other(tmp_path / "P1" / "seg.dcm", "SEG", SegmentationStorage, ReferencedSeriesSequence=[named])
     assert find_studies(tmp_path)[0].contours[1].referenced_series_uids == (uid("P1", "series"),)
+
+
+def test_a_structure_set_refers_to_all_series_of_all_its_studies_and_not_to_its_own_frame(tmp_path):
+    def refers_to(*uids):
+        study = pydicom.Dataset()
+        study.RTReferencedSeriesSequence = [pydicom.Dataset() for _ in uids]
+        for item, each in zip(study.RTReferencedSeriesSequence, uids, strict=True):
+            item.SeriesInstanceUID = each
+        return study
+
+    frame = pydicom.Dataset()
+    frame.RTReferencedStudySequence = [refers_to("1.1", "1.2"), refers_to("1.3")]
+    values = {"ReferencedFrameOfReferenceSequence": [frame], "FrameOfReferenceUID": "1.9"}
+    write_other(tmp_path / "rs.dcm", "RTSTRUCT", RTStructureSetStorage, **values)
+    (contours,) = find_studies(tmp_path)[0].contours
+    assert contours.referenced_series_uids == ("1.1", "1.2", "1.3")
+    assert contours.frame_of_reference_uids == ()
 
 
 def test_several_series_are_listed_and_chosen(tmp_path):
@@ -187,6 +207,31 @@ def test_no_ct_lists_what_there_is(tmp_path):
         read_ct(tmp_path)
     for part in ("1 MR", "1 PT", "1 CT scout", "1 CT secondary capture"):
         assert part in str(raised.value)
+
+
+def test_no_ct_lists_contours_and_images_of_no_kind(tmp_path):
+    write_other(tmp_path / "a.dcm", "RTSTRUCT", RTStructureSetStorage)
+    write_other(tmp_path / "b.dcm", "", "", SOPClassUID="1.2.3")
+    with pytest.raises(NasosegError, match=r"no CT series found \(it holds 1 unknown, 1 RTSTRUCT\): expected one"):
+        read_ct(tmp_path)
+
+
+def test_ct_images_that_lie_nowhere_are_no_ct(tmp_path):
+    def unplaced(dataset, z):
+        del dataset.ImagePositionPatient
+
+    first, *_ = sorted(write_ct(tmp_path, anatomy(), edit=unplaced))
+    with pytest.raises(NasosegError) as raised:
+        read_ct(tmp_path)
+    assert str(raised.value).startswith(f"{first}: does not say where its image lies")
+    assert "so do 5 files of its series" in str(raised.value)
+
+
+def test_what_is_not_dicom_is_named_up_to_three(tmp_path):
+    for name in "abcd":
+        (tmp_path / name).write_text("nothing here")
+    with pytest.raises(NasosegError, match=r"it holds no DICOM file \(not DICOM and passed over: a, b, c, ... \(4 in"):
+        read_ct(tmp_path)
 
 
 @pytest.mark.parametrize("name", [None, "notes.txt"])

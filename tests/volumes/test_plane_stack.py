@@ -44,6 +44,13 @@ def test_planes_lie_between_two_slices(tilted):
     assert found[1] == [(1, round(2 / 3, 6), [-0.25, 0]), (2, round(1 / 3, 6), [0.5, 0])]
 
 
+def test_planes_at_the_ends_lie_on_the_first_and_last_slice():
+    planes = [np.array([(0, 1, 0), (1, 0, 0), (0, 0, z), (0, 0, 1)], float) for z in (0, 7, 15)]
+    stack = PlaneStack(ct_series(axial_geometry((6, 12, 10), (3, 1, 1), origin=(0, 0, 0)), planes=planes))
+    found = [[(slice_, round(weight, 6)) for slice_, weight, _ in stack.neighbours(plane)] for plane in range(3)]
+    assert found == [[(0, 1)], [(2, round(2 / 3, 6)), (3, round(1 / 3, 6))], [(5, 1)]]
+
+
 def test_a_tilted_rod_is_cut_where_it_is(tilted):
     rod = np.zeros((6, 12, 10), bool)
     for slice_ in range(6):
