@@ -55,7 +55,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 target = folder.joinpath(*_parts(info))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(info) as source, target.open("xb") as file:
-                    shutil.copyfileobj(source, file, 1 << 20)
+                    shutil.copyfileobj(source, file)
     except FileExistsError as error:
         raise NasosegError(
             f"{path}: holds two files of one name ({Path(str(error.filename)).name}), expected different names: unpack"

@@ -143,8 +143,7 @@ def _refuse_missing(slices: Sequence[Slice], positions: npt.NDArray[np.float64],
     multiple = (times >= 2) & (np.abs(gaps - times * common) <= min(max(2 * ROUNDING_MM, common / 20), common / 5))
     thickness = np.array([one.thickness_mm for one in slices])
     here = np.fmax(thickness[:-1], thickness[1:])
-    usual = [value for value, gap in zip(here, gaps, strict=True) if gap < 1.5 * common]
-    typical = float(np.median(usual)) if usual else float("nan")
+    typical = np.median(here[gaps < 1.5 * common])
     # A scan may change from 2.5 mm slices to 5 mm ones: those touch, nothing is missing between them.
     touching = (here >= 0.9 * gaps) & (here > 1.5 * typical)
     lost = np.flatnonzero(multiple & ~touching)

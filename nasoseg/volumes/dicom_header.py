@@ -46,6 +46,7 @@ FRAME_TAGS = [Tag("SharedFunctionalGroupsSequence"), Tag("PerFrameFunctionalGrou
 _LONGEST_TEXT = 1024  # PS3.5 table 6.2-1: short text; names, UIDs and descriptions, which messages show, are shorter
 _PIXEL_DATA = 0x7FE00010
 _MOST_DEFLATED = 2**30  # bytes; a deflated file that unpacks to more is refused
+_DEFLATED_AT_ONCE, _INFLATED_AT_ONCE = 2**20, 2**24  # bytes
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,10 @@ def _deflation_fault(file: BinaryIO) -> str:
     file.seek(144 + int.from_bytes(first[8:12], "little"))
     inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     try:
-        data = file.read(1 << 20)
+        data = file.read(_DEFLATED_AT_ONCE)
         while data and total <= _MOST_DEFLATED:
-            total += len(inflater.decompress(data, 1 << 24))
-            data = inflater.unconsumed_tail or file.read(1 << 20)
+            total += len(inflater.decompress(data, _INFLATED_AT_ONCE))
+            data = inflater.unconsumed_tail or file.read(_DEFLATED_AT_ONCE)
     except zlib.error:
         return "cannot be inflated"
     return f"inflates to more than {_MOST_DEFLATED} bytes" if total > _MOST_DEFLATED else ""

@@ -177,10 +177,10 @@ def write_volume(path: str | os.PathLike[str], array: npt.NDArray[Any], geometry
 def _write_nifti(path: Path, array: npt.NDArray[Any], geometry: Geometry) -> None:
     affine_ras = ras_from_lps(geometry.affine_lps)
     nifti: Any = nib.Nifti1Image  # untyped
-    image = nifti(array, affine_ras, dtype=array.dtype)
+    image = nifti(array, None, dtype=array.dtype)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine_ras, code=1)
     image.set_qform(affine_ras, code=1)
     if not np.allclose(image.get_qform(), affine_ras, atol=1e-3):
-        image.set_qform(affine_ras, code=0)
+        image.set_qform(None, code=0)
     image.to_filename(path)

@@ -264,6 +264,19 @@ def test_enhanced_multi_frame(tmp_path, syntax):
         assert {plane.sop_instance_uid for plane in ct.planes} == {uid("enhanced")}
 
 
+def test_what_a_frame_says_of_itself_counts_before_what_all_share(tmp_path):
+    def with_own(dataset, z):
+        shared = dataset.SharedFunctionalGroupsSequence[0]
+        for frame in dataset.PerFrameFunctionalGroupsSequence:
+            frame.PixelMeasuresSequence = [pydicom.Dataset()]
+            frame.PixelMeasuresSequence[0].PixelSpacing = ["0.4", "0.5"]
+            frame.PixelMeasuresSequence[0].SliceThickness = "1.5"
+        assert shared.PixelMeasuresSequence[0].PixelSpacing == [0.8, 0.9]
+
+    write_enhanced_ct(tmp_path / "ct.dcm", anatomy(), edit=with_own)
+    np.testing.assert_allclose(read_ct(tmp_path).volume.geometry.spacing_mm, [2.5, 0.4, 0.5])
+
+
 def test_scout_frames_are_passed_over(tmp_path):
     def with_scout(dataset, z):
         kind = pydicom.Dataset()

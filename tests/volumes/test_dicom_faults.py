@@ -48,7 +48,12 @@ def refused(folder, match, **options):
         ("RescaleIntercept", None, "no usable RescaleIntercept"),
         ("RescaleType", "MGML", r"found values in 'MGML' \(RescaleType\), expected HU"),
         ("PixelSpacing", ["0.8", "0"], "found PixelSpacing"),
-        ("PixelSpacing", ["0.8", "0.91"], "expected one grid for all slices"),
+        (
+            "PixelSpacing",
+            ["0.8", "0.91"],
+            "0.8 x 0.91 mm, unlike .* of 0.8 x 0.9 mm, .* expected one grid for all slices",
+        ),
+        ("PixelSpacing", ["0.81", "0.9"], "0.81 x 0.9 mm, unlike"),
         ("PixelSpacing", ["-0.8", "0.9"], "found PixelSpacing"),
         ("ImageOrientationPatient", None, "does not say where its image lies"),
         ("ImagePositionPatient", None, "does not say where its image lies"),
@@ -211,6 +216,14 @@ def test_enhanced_with_fewer_descriptions_than_frames(tmp_path):
 
     write_enhanced_ct(tmp_path / "e.dcm", anatomy(), edit=cut)
     refused(tmp_path, "found 3 descriptions of 5 frames")
+
+
+def test_enhanced_without_a_number_of_frames(tmp_path):
+    def cut(dataset, z):
+        del dataset.NumberOfFrames
+
+    write_enhanced_ct(tmp_path / "e.dcm", anatomy(), edit=cut)
+    refused(tmp_path, "found 5 descriptions of 0 frames")
 
 
 def test_enhanced_cut_short(tmp_path):

@@ -152,6 +152,56 @@ def test_a_change_to_thicker_slices_is_uneven_not_missing(tmp_path):
     assert read_ct(tmp_path, resample=True).volume.array.shape == (8, 4, 4)
 
 
+def test_a_change_to_thinner_slices_is_uneven_not_missing(tmp_path):
+    heights, thickness = [0, 5, 10, 12.5, 15, 17.5], [5, 5, 5, 2.5, 2.5, 2.5]
+    write_ct(tmp_path, anatomy((6, 4, 4)), edit=at_heights(heights, thickness=thickness))
+    assert read_ct(tmp_path, resample=True).volume.array.shape == (8, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("thickness", "missing"),
+    [
+        pytest.param([2.5, 2.5, 2.5, 4.5, 2.5], False, id="a thick slice that nearly touches"),
+        pytest.param([2.5, 2.5, 2.5, 4, 2.5], True, id="a thick slice that does not touch"),
+        pytest.param([5, 5, 5, 5, 5], True, id="slices that overlap everywhere"),
+        pytest.param([3, 3, 3, 4.5, 3], True, id="half as thick again"),
+    ],
+)
+def test_a_thicker_slice_fills_its_gap_only_if_it_touches(tmp_path, thickness, missing):
+    write_ct(tmp_path, anatomy(), edit=at_heights([0, 2.5, 5, 10, 12.5], thickness=thickness))
+    with pytest.raises(NasosegError, match="1 slices are missing, at 7.50" if missing else "uneven steps"):
+        read_ct(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("common", "gap", "missing"),
+    [
+        (2.5, 5.12, True),  # a twentieth of the spacing off
+        (2.5, 5.14, False),
+        (5, 10.245, True),
+        (5, 10.26, False),
+        (1, 2.11, True),  # rounding, twice
+        (1, 2.14, False),
+        (0.5, 1.09, True),  # a fifth of a fine spacing
+        (0.5, 1.11, False),
+        (2.5, 7.4, True),
+    ],
+)
+def test_a_gap_of_nearly_twice_the_spacing_lacks_a_slice(tmp_path, common, gap, missing):
+    heights = np.cumsum([0, common, common, gap, common, common])
+    write_ct(tmp_path, anatomy((6, 4, 4)), edit=at_heights(heights))
+    with pytest.raises(NasosegError, match="slices are missing" if missing else "uneven steps"):
+        read_ct(tmp_path)
+
+
+@pytest.mark.parametrize(("count", "ending"), [(8, ", 24.00 mm"), (9, ", 24.00, ... mm")])
+def test_eight_missing_slices_are_named(tmp_path, count, ending):
+    heights = [0, 2, 4, 6, 8, 10 + 2 * count, 12 + 2 * count]
+    write_ct(tmp_path, anatomy((7, 4, 4)), edit=at_heights(heights))
+    with pytest.raises(NasosegError, match=f"{count} slices are missing, at 10.00, 12.00.*{ending} along the normal"):
+        read_ct(tmp_path)
+
+
 @pytest.mark.parametrize("resample", [False, True])
 def test_slices_that_jump_sideways_are_refused(tmp_path, resample):
     sideways = [(0, 0), (0, 0), (9, 0), (9, 0), (0, 0)]

@@ -24,7 +24,7 @@ RIGID = Geometry(  # orthogonal: what a qform, NRRD and MetaImage hold
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.float32])
 def test_round_trip(tmp_path, ending, dtype):
     array = numbered(RIGID.shape).astype(dtype)
     write_volume(tmp_path / f"x{ending}", array, RIGID)
@@ -108,12 +108,34 @@ def test_ct_is_clipped_to_int16(tmp_path):
     assert ct.array.ravel().tolist() == [RANGE_HU[0], RANGE_HU[0], 0, 2, RANGE_HU[1], RANGE_HU[1]]
 
 
-@pytest.mark.parametrize(("code", "factor"), [("mm", 1), ("meter", 1000), ("micron", 0.001)])
+@pytest.mark.parametrize(("code", "factor"), [("mm", 1), ("meter", 1000), ("micron", 0.001), ("unknown", 1)])
 def test_lengths_are_in_mm(tmp_path, code, factor):
     image = nibabel.Nifti1Image(hu(), np.diag([2.0, 2.0, 2.0, 1.0]) / factor)
     image.header.set_xyzt_units(code)
     nibabel.save(image, tmp_path / "ct.nii.gz")
     np.testing.assert_allclose(read_volume(tmp_path / "ct.nii.gz").geometry.spacing_mm, 2, rtol=1e-6)
+
+
+def test_a_qform_alone_places_an_image(tmp_path):
+    image = nibabel.Nifti1Image(hu(), None)
+    image.set_qform(np.diag([2.0, 3.0, 4.0, 1.0]), code=1)
+    nibabel.save(image, tmp_path / "ct.nii")
+    assert nibabel.load(tmp_path / "ct.nii").header["sform_code"] == 0
+    np.testing.assert_allclose(read_volume(tmp_path / "ct.nii").geometry.spacing_mm, [2, 3, 4])
+
+
+def test_bytes_after_the_voxels_are_passed_over(tmp_path):
+    write_volume(tmp_path / "x.nii", hu(), Geometry(hu().shape, np.eye(4)))
+    with (tmp_path / "x.nii").open("ab") as file:
+        file.write(bytes(9999))
+    assert np.array_equal(read_volume(tmp_path / "x.nii").array, hu())
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_images_are_compressed(tmp_path, ending):
+    path = tmp_path / f"x{ending}"
+    write_volume(path, np.zeros((40, 40, 40), np.int16), Geometry((40, 40, 40), np.eye(4)))
+    assert path.stat().st_size < 5000
 
 
 def test_a_big_endian_file_and_trailing_axes_of_one_are_read(tmp_path):
