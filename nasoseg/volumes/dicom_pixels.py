@@ -26,10 +26,10 @@ AIR_HU = -1024
 
 _TISSUE_HU = (-900, 3071)  # lung is above -900; a padding value in between is not believed: it would blank anatomy
 _INT16 = np.iinfo(np.int16)
-_PLUGINS = (  # as fast or faster than GDCM, which ends the whole process on some damaged JPEG 2000
-    (JPEG2000TransferSyntaxes, "pylibjpeg"),
-    (JPEGLSTransferSyntaxes, "pyjpegls"),
-)
+_PLUGINS = {  # as fast or faster than GDCM, which ends the whole process on some damaged JPEG 2000
+    **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
+}
 _AS_STORED = (*UncompressedTransferSyntaxes, RLELossless)
 
 Counts = defaultdict[str, int]
@@ -104,8 +104,6 @@ def _decoded(dataset: Dataset, one: Slice, counts: Counts) -> npt.NDArray[Any]:
     """Decode one frame: old JPEG by GDCM, all else by pydicom's plugins."""
     index, syntax = (one.plane.frame or 1) - 1, one.stored.syntax
     rows, columns = one.plane.rows, one.plane.columns
-    if not hasattr(dataset.file_meta, "TransferSyntaxUID"):
-        dataset.file_meta.TransferSyntaxUID = syntax
     if syntax in JPEG_SYNTAXES:
         stream = get_frame(dataset.PixelData, index, number_of_frames=one.stored.frames)
         bits, signed = one.stored.bits[:2], one.stored.signed
@@ -113,8 +111,7 @@ def _decoded(dataset: Dataset, one: Slice, counts: Counts) -> npt.NDArray[Any]:
     elif syntax in _AS_STORED:
         pixels = np.asarray(pixel_array(dataset, index=index, raw=True, correct_unused_bits=False))
     else:
-        plugin = next((name for syntaxes, name in _PLUGINS if syntax in syntaxes), "")
-        pixels = np.asarray(pixel_array(dataset, index=index, raw=True, decoding_plugin=plugin))
+        pixels = np.asarray(pixel_array(dataset, index=index, raw=True, decoding_plugin=_PLUGINS.get(syntax, "")))
     if pixels.shape != (rows, columns):
         raise ValueError(f"decoded to {pixels.shape} pixels")
     # What is left in unused bits is the others' concern.

@@ -10,6 +10,7 @@ from generated_dicom import AXIAL, anatomy, placed_hu, uid, write_ct, write_enha
 from generated_grids import grids
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEG2000,
     CTImageStorage,
@@ -23,6 +24,7 @@ from pydicom.uid import (
 )
 
 from nasoseg.errors import NasosegError
+from nasoseg.volumes import dicom_pixels
 from nasoseg.volumes.dicom import read_ct
 from nasoseg.volumes.dicom_seg import read_seg, write_seg
 from nasoseg.volumes.rtstruct import read_rtstruct, write_rtstruct
@@ -227,28 +229,48 @@ def test_padding_in_the_range_of_tissue_is_not_believed(tmp_path):
     assert "PixelPaddingValue means 0 HU" in ct.remarks[0]
 
 
+AS_STORED = [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless]
+
+
+@pytest.mark.parametrize("syntax", AS_STORED, ids=lambda s: s.keyword)
 @pytest.mark.parametrize("signed", [False, True])
-def test_bits_above_those_stored_are_dropped(tmp_path, signed):
+def test_bits_above_those_stored_are_dropped(tmp_path, signed, syntax):
     hu = np.clip(anatomy(), -1000, 1000)
 
     def overlaid(dataset, z):
         stored = np.frombuffer(dataset.PixelData, np.uint16) & 0x0FFF  # signed: without its extended sign
         dataset.PixelData = (stored | (0x1000 if z == 0 else 0)).tobytes()
 
-    write_ct(tmp_path, hu, signed=signed, intercept=0 if signed else -1024, bits_stored=12, edit=overlaid)
+    how = {"signed": signed, "intercept": 0 if signed else -1024, "bits_stored": 12, "syntax": syntax}
+    write_ct(tmp_path, hu, edit=overlaid, **how)
     ct = read_ct(tmp_path)
     assert np.array_equal(ct.volume.array, hu)
     assert ct.remarks == ("48 pixels use bits above BitsStored 12: those bits were ignored",)
 
 
-def test_pixels_in_the_upper_bits(tmp_path):
+@pytest.mark.parametrize("syntax", AS_STORED, ids=lambda s: s.keyword)
+def test_pixels_in_the_upper_bits(tmp_path, syntax):
     def moved(dataset, z):
         dataset.PixelData = (np.frombuffer(dataset.PixelData, np.uint16) << 4).tobytes()
         dataset.HighBit = 15
 
     hu = anatomy()
-    write_ct(tmp_path, hu, bits_stored=12, edit=moved)
+    write_ct(tmp_path, hu, bits_stored=12, syntax=syntax, edit=moved)
     assert np.array_equal(read_ct(tmp_path).volume.array, hu)
+
+
+@pytest.mark.parametrize(("syntax", "plugin"), [(JPEG2000Lossless, "pylibjpeg"), (JPEGLSLossless, "pyjpegls")])
+def test_gdcm_does_not_decode_what_ends_its_process(tmp_path, monkeypatch, syntax, plugin):
+    asked = []
+
+    def decode(*given, **how):
+        asked.append(how["decoding_plugin"])
+        return pixel_array(*given, **how)
+
+    monkeypatch.setattr(dicom_pixels, "pixel_array", decode)
+    write_ct(tmp_path, anatomy((2, 40, 36)), syntax=syntax)
+    read_ct(tmp_path)
+    assert asked == [plugin, plugin]
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless], ids=lambda s: s.keyword)

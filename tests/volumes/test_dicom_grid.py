@@ -49,7 +49,7 @@ def test_uneven_slices_are_refused_with_the_finding(tmp_path):
 
 
 def test_uneven_slices_are_interpolated(tmp_path):
-    written_field(tmp_path, [0, 2, 4, 7, 8.2, 10])
+    written_field(tmp_path, [40, 42, 44, 47, 48.2, 50])
     ct = read_ct(tmp_path, resample=True)
     assert not ct.straight
     assert ct.volume.array.shape == (6, 24, 20)
@@ -57,6 +57,26 @@ def test_uneven_slices_are_interpolated(tmp_path):
     np.testing.assert_allclose(ct.volume.geometry.affine_lps[:3, 0], [0, 0, 2])
     assert_placed(ct, least=0.999)
     assert "uneven steps of 1.20 to 3.00 mm" in ct.remarks[0]
+
+
+def test_between_uneven_slices_lies_the_mean_of_both_in_whole_hu(tmp_path):
+    heights, hu = np.array([40, 42, 44, 47, 48.2, 50]), anatomy((6, 8, 6))
+    write_ct(tmp_path, hu, edit=at_heights(heights))
+    ct = read_ct(tmp_path, resample=True)
+    places = 40 + 2.0 * np.arange(6)
+    expected = [[np.interp(places, heights, hu[:, i, j]) for j in range(6)] for i in range(8)]
+    assert ct.volume.array.dtype == np.int16
+    np.testing.assert_array_equal(ct.volume.array, np.rint(np.transpose(expected, (2, 0, 1))))
+    assert "interpolated linearly to 6 straight ones 2.00 mm apart, of 8 x 6 pixels" in ct.remarks[0]
+
+
+def test_two_tilted_slices_stay_two(tmp_path):
+    hu = anatomy((2, 8, 6))
+    write_ct(tmp_path, hu, edit=at_heights([10, 13], sideways=[(0, 0), (0, 1.6)]))
+    array = read_ct(tmp_path, resample=True).volume.array
+    assert array.shape == (2, 10, 6)  # 1.6 mm are two rows
+    assert np.array_equal(array[0, :8], hu[0])
+    assert np.array_equal(array[1, 2:], hu[1])
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

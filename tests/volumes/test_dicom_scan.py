@@ -1,5 +1,6 @@
 """Exports as clinics make them: many patients, kinds and series in one folder, and the one CT that is meant."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -152,6 +153,31 @@ def test_several_series_are_listed_and_chosen(tmp_path):
         ct = read_ct(tmp_path, series=choice)
         assert ct.series_instance_uid == wanted
         assert np.array_equal(ct.volume.array, bone)
+    assert np.array_equal(read_ct(tmp_path, series="1").volume.array, soft)
+
+
+def test_a_whole_uid_is_chosen_before_what_begins_with_it(tmp_path):
+    for number, series in enumerate(("1.2.3", "1.2.34", "9.8")):
+        name = {"SeriesInstanceUID": series, "FrameOfReferenceUID": "1.4"}
+        write_ct(tmp_path / series, anatomy(seed=number), edit=lambda d, z, name=name: d.update(name))
+    assert np.array_equal(read_ct(tmp_path, series="1.2.3").volume.array, anatomy())
+    assert np.array_equal(read_ct(tmp_path, series=".8").volume.array, anatomy(seed=2))
+
+
+@pytest.mark.parametrize("count", [2, 20, 21])
+def test_twenty_series_are_listed(tmp_path, count):
+    def plain(dataset, z):
+        del dataset.SeriesDescription, dataset.SeriesInstanceUID
+
+    for number in range(count):
+        write_ct(tmp_path / f"{number:02}", anatomy((2, 4, 4)), edit=plain)
+    with pytest.raises(NasosegError) as raised:
+        read_ct(tmp_path)
+    lines = str(raised.value).splitlines()[1:]
+    assert lines[:20] == [
+        f"  {n + 1}: (no UID): slices: 2, first file: {n:02}{os.sep}0037.dcm" for n in range(min(count, 20))
+    ]
+    assert lines[20:] == ["  and 1 more"] * (count > 20)
 
 
 @pytest.mark.parametrize("choice", ["3", "0", "2.25", "1.2.3", "", "bone"])
@@ -266,8 +292,6 @@ def test_files_without_preface(tmp_path):
 
 
 def test_dead_links_and_pipes_are_no_files(tmp_path):
-    import os
-
     hu = anatomy()
     write_ct(tmp_path, hu)
     (tmp_path / "dead").symlink_to(tmp_path / "gone")

@@ -49,6 +49,7 @@ def changed(header, old, new):
     ("mha", META.replace("\n", "\r\n")),
     ("mha", META.replace(" = ", ": ")),
     ("mha", changed(META, "Offset", "Comment = Sch\xe4del, 3 T: (x = 1)\n0008|0020 = 20200102\nOffset")),
+    ("mha", changed(META, "Offset", f"Note = {'x' * 3900}\nOffset")),
     ("mha", changed(META, "ElementType", "Modality = MET_MOD_CT\nAnatomicalOrientation = RAI\nElementType")),
     ("nrrd", NRRD),
     ("nrrd", NRRD.replace("\n", "\r\n")),
@@ -83,6 +84,7 @@ def test_headers_of_other_writers_are_read(tmp_path, ending, header):
     ("Offset", "Rotation = 1 0 0 1\nOffset", "rotation in its header has 4 values, not 9"),
     ("Offset", "Orientation = 1 0 0 1\nOffset", "orientation in its header has 4 values, not 9"),
     ("Offset = -1.5 2 3e1", "Offset =", "offset in its header is ''"),
+    ("Offset = -1.5 2 3e1", "Offset = (-1.5,2,30)", "offset in its header is '"),
     ("3e1", "1e99999", "offset in its header"),
     ("MET_SHORT", "MET_STRING", "elementtype in its header"),
     ("LOCAL", "LIST", "elementdatafile in its header"),
@@ -123,6 +125,20 @@ def test_nrrd_headers_that_itk_must_not_see(tmp_path, old, new, words):
     path = written(tmp_path / "x.nrrd", changed(NRRD, old, new))
     with pytest.raises(NasosegError, match=rf"x\.nrrd: cannot be read as an image \(.*{words}"):
         read_volume(path)
+
+
+@pytest.mark.parametrize(("ending", "header"), [("mha", META), ("nrrd", NRRD)])
+def test_a_header_that_claims_more_voxels_than_its_file_can_hold(tmp_path, ending, header):
+    path = written(tmp_path / f"x.{ending}", header.replace("2 3 4", "900 900 900"))
+    with pytest.raises(NasosegError, match=r"claims 729000000 bytes of voxels, more than a file of \d+ bytes can hold"):
+        read_volume(path)
+
+
+def test_a_large_image_whose_header_is_a_small_file_of_its_own(tmp_path):
+    header = changed(META, "2 3 4", "100 100 100").replace("LOCAL", "x.raw")
+    (tmp_path / "x.mhd").write_text(header)
+    (tmp_path / "x.raw").write_bytes(np.arange(10**6).astype("<i2").tobytes())
+    assert read_volume(tmp_path / "x.mhd").array[99, 99, 99] == np.int64(10**6 - 1).astype(np.int16)
 
 
 def test_a_header_without_end(tmp_path):

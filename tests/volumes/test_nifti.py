@@ -11,6 +11,7 @@ from generated_grids import grids, numbered
 from hypothesis import given, settings
 
 from nasoseg.errors import NasosegError
+from nasoseg.volumes.header import split_name
 from nasoseg.volumes.nifti import RANGE_HU, ras_from_lps, read_ct, read_label_map, read_volume, write_volume
 from nasoseg.volumes.volume import Geometry
 
@@ -189,6 +190,25 @@ def test_a_plain_file_shorter_than_its_header_claims(tmp_path):
     refused(read_volume, path, "claims 54000 bytes of voxels from byte 352 on, more than a file of 2000 bytes can hold")
 
 
+def test_a_plain_file_that_lacks_its_end(tmp_path):
+    write_volume(tmp_path / "x.nii", hu((30, 30, 30)), Geometry((30, 30, 30), np.eye(4)))
+    path = tmp_path / "x.nii"
+    path.write_bytes(path.read_bytes()[:-1])
+    refused(read_volume, path, "claims 54000 bytes of voxels from byte 352 on")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "ending"),
+    [
+        ("a/Larynx.nii.gz", "Larynx", ".nii.gz"),
+        ("Larynx.old.NRRD", "Larynx.old", ".nrrd"),
+        ("notes.txt", "notes.txt", ""),
+    ],
+)
+def test_a_name_is_split_before_its_ending(name, stem, ending):
+    assert split_name(name) == (stem, ending)
+
+
 def test_masks_are_written_as_bytes(tmp_path):
     mask = numbered((2, 3, 4)) % 2 == 1
     for ending in (".nii.gz", ".nrrd"):
@@ -264,9 +284,9 @@ def test_nrrd_without_space(tmp_path):
         np.diag([1.0, 0.0, 1.0, 1.0]),
         np.diag([np.nan, 1.0, 1.0, 1.0]),
         np.array([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
-        np.diag([1e6, 1.0, 1.0, 1.0]),
+        np.diag([1e3, 1.0, 1.0, 1.0]),
     ],
-    ids=["flat", "nan", "singular", "huge"],
+    ids=["flat", "nan", "singular", "a metre"],
 )
 def test_unusable_affine(tmp_path, affine):
     image = nibabel.Nifti1Image(hu(), np.eye(4))
@@ -300,8 +320,9 @@ def test_writing_what_does_not_fit(tmp_path):
     grid = Geometry((2, 3, 4), np.eye(4))
     with pytest.raises(NasosegError, match=r"x.nii: array of shape \(2, 3, 5\) for a grid of \(2, 3, 4\)"):
         write_volume(tmp_path / "x.nii", np.zeros((2, 3, 5), np.uint8), grid)
-    with pytest.raises(NasosegError, match=r"x.png: unknown ending"):
-        write_volume(tmp_path / "x.png", np.zeros((2, 3, 4), np.uint8), grid)
+    for name in ("x.png", "x.mhd"):
+        with pytest.raises(NasosegError, match=rf"{name}: unknown ending"):
+            write_volume(tmp_path / name, np.zeros((2, 3, 4), np.uint8), grid)
     with pytest.raises(NasosegError, match=r"no[/\\]x.nii: could not be written"):
         write_volume(tmp_path / "no" / "x.nii", np.zeros((2, 3, 4), bool), grid)
     assert list(tmp_path.iterdir()) == []

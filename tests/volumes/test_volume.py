@@ -58,6 +58,19 @@ def test_matches_compares_places_at_the_corners():
     assert not grid.matches(Geometry((10, 10, 9), np.eye(4)))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(("apart_mm", "alike"), [(0.049, True), (0.051, False)])
+def test_matches_measures_at_the_first_and_last_voxel_of_every_axis(axis, first, apart_mm, alike):
+    """Two grids, one a little finer along an axis: they meet at one end, and lie so far apart at the other."""
+    shape, affine = (4, 6, 5), np.array([[0, 0, 0.9, -20.0], [0, 0.8, 0, -30], [2.5, 0, 0, 100], [0, 0, 0, 1]])
+    finer, row = affine.copy(), 2 - axis
+    finer[row, axis] -= apart_mm / (shape[axis] - 1)
+    if first:
+        finer[row, 3] += apart_mm
+    assert Geometry(shape, affine).matches(Geometry(shape, finer)) == alike
+
+
 def test_a_grid_in_words():
     affine = np.diag([0.5, 2.0, 3.25, 1.0])[:, [2, 1, 0, 3]]
     affine[:3, 3] = [-120.004, 8.0, 30.5]
