@@ -73,8 +73,7 @@ def write_rtstruct(
             dataset.ROIContourSequence.append(_drawn(roi, mask, ct))
             dataset.RTROIObservationsSequence.append(_observed(roi))
         with object_file(path) as temporary:
-            # Implicit VR: the other syntaxes cut contour data at 64 kB.
-            dataset.save_as(temporary, implicit_vr=True, little_endian=True, enforce_file_format=True)
+            dataset.save_as(temporary, enforce_file_format=True)
     return remarks
 
 
@@ -82,7 +81,7 @@ def _structure_set(ct: CtSeries, label: str, description: str, frame: str, texts
     """Return everything but the structures."""
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian  # the others cut contour data at 64 kB
     carry_over(ct.header, dataset, texts=texts)
     dataset.SOPClassUID, dataset.SOPInstanceUID = RTSTRUCT, generate_uid()
     dataset.StudyInstanceUID = ct.study_instance_uid
@@ -164,7 +163,7 @@ def _drawn(roi: Roi, mask: npt.NDArray[np.bool_], ct: CtSeries) -> pydicom.Datas
 
 def _contour(contour: Contour, plane: SlicePlane) -> pydicom.Dataset:
     """Return one contour item: ``contour`` (row, column) on the plane, as LPS millimetres."""
-    points = contour @ plane.affine_lps[:3, -3:-1].T + plane.affine_lps[:3, -1]
+    points = contour @ plane.affine_lps[:3, :2].T + plane.affine_lps[:3, 2]
     item = pydicom.Dataset()
     item.ContourImageSequence = [_image(plane)]
     item.ContourGeometricType = "CLOSED_PLANAR"

@@ -42,15 +42,14 @@ class Geometry:
         directions = self.affine_lps[:3, :3] / self.spacing_mm
         # The array axis that is the most decided goes first, so that no two go to one direction.
         cosines = AXIAL_DIRECTIONS_LPS @ directions
-        axes, flips = [-1, -1, -1], [False, False, False]
+        axes, flips = np.empty(3, int), np.empty(3, bool)
         strength = np.abs(cosines)
         for _ in range(3):
             axial, array = np.unravel_index(np.argmax(strength), strength.shape)
-            axes[int(axial)] = int(array)
-            flips[int(axial)] = bool(cosines[axial, array] < 0)
+            axes[axial], flips[axial] = array, cosines[axial, array] < 0
             strength[axial, :] = -1
             strength[:, array] = -1
-        return (axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2])
+        return (int(axes[0]), int(axes[1]), int(axes[2])), (bool(flips[0]), bool(flips[1]), bool(flips[2]))
 
     def axial(self) -> "Geometry":
         """Return the same voxels in axial order."""

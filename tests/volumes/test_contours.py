@@ -168,6 +168,24 @@ def test_a_ring_is_one_contour_with_a_keyhole():
     assert abs(bridge[0][0][0] % 1 - 0.5) < 0.46
 
 
+@given(st.integers(0, 10**6), st.floats(0.7, 2))
+@settings(deadline=None, max_examples=40)
+def test_a_bridge_runs_from_the_left_and_adds_no_area(seed, width):
+    """A hole takes away what is inside it, whatever its outline; its bridge is level, and crosses nothing."""
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(24, 24)), width)
+    hole = ndimage.binary_fill_holes(np.pad(field > np.quantile(field, 0.8), 4))
+    hole = ndimage.label(hole)[0] == 1
+    (around,), (alone,) = outline(~np.pad(hole, 1)), outline(np.pad(hole, 1))
+    (whole,) = outline(np.ones((hole.shape[0] + 2, hole.shape[1] + 2), bool))
+    assert area(around) == pytest.approx(area(whole) - area(alone), abs=0.01 * area(alone) + 0.02)
+    edges = [tuple(map(tuple, edge)) for edge in zip(around, np.roll(around, -1, axis=0), strict=True)]
+    bridge = [(a, b) for a, b in edges if (b, a) in edges]
+    assert len(bridge) == 2
+    ((row, left), (level, right)) = min(bridge)
+    assert row == level
+    assert left < 0 <= right
+
+
 def test_several_holes_and_an_island():
     mask = np.ones((20, 30), bool)
     for hole in (np.s_[3:6, 4:7], np.s_[3:6, 12:15], np.s_[9:18, 5:25], np.s_[5, 20], np.s_[6, 21]):

@@ -66,6 +66,21 @@ def test_dates_numbers_and_what_is_carried_over(tmp_path):
     assert [one.ContourNumber for one in dataset.ROIContourSequence[1].ContourSequence] == [1, 2]
 
 
+def test_long_labels_are_cut_to_what_their_elements_hold(ct, tmp_path):
+    dataset, _ = written(tmp_path, ct, label="Label" * 20, description="words " * 300)
+    assert dataset.SeriesDescription == ("Label" * 20)[:64]
+    assert dataset.StructureSetLabel == ("Label" * 20)[:16]
+    assert len(dataset.StructureSetDescription) == 1024
+
+
+def test_without_a_description_and_a_position_indicator(tmp_path):
+    ct = ct_series(GEOMETRY, header=ct_header(PositionReferenceIndicator=None))
+    dataset, _ = written(tmp_path, ct)
+    assert dataset.PositionReferenceIndicator in ("", None)
+    assert dataset.StructureSetDescription.startswith("Drawn by software")
+    assert dataset.StudyInstanceUID == ct.study_instance_uid
+
+
 def test_a_structures_own_name_keeps_its_letters_beside_a_plain_roi_name(ct, tmp_path):
     name = "\u5589"  # larynx
     dataset, _ = written(tmp_path, ct, {name: expected((2, -3.5, 3.5))}, rois={name: Roi("Larynx", 1)})
@@ -119,7 +134,7 @@ def test_a_multi_frame_ct_is_named_by_frames(tmp_path):
 def test_a_ct_without_a_frame_of_reference(tmp_path):
     ct = ct_series(GEOMETRY, header=ct_header(FrameOfReferenceUID=None))
     dataset, remarks = written(tmp_path, ct)
-    assert "the CT has no frame of reference" in remarks[0]
+    assert remarks == ["the CT has no frame of reference: the contours got a new one, and name the CT's images"]
     assert dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID == dataset.FrameOfReferenceUID != ""
     assert "the CT has no frame of reference" in read_rtstruct(tmp_path / "rt.dcm", ct).remarks[0]
 

@@ -58,6 +58,14 @@ def test_matches_compares_places_at_the_corners():
     assert not grid.matches(Geometry((10, 10, 9), np.eye(4)))
 
 
+@given(grids(), st.tuples(*[st.floats(0.1, 10)] * 3))
+@settings(deadline=None, max_examples=200)
+def test_spacing_has_no_part_in_which_axis_is_which(grid, factors):
+    stretched = grid.affine_lps.copy()
+    stretched[:3, :3] *= factors
+    assert Geometry(grid.shape, stretched).axial_axes() == grid.axial_axes()
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize(("apart_mm", "alike"), [(0.049, True), (0.051, False)])
