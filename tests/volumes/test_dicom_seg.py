@@ -239,6 +239,46 @@ def test_a_foreign_or_damaged_seg(ct, tmp_path):
         read_seg(image, ct)
 
 
+def unnamed(ct, path, mask, *, down: float = 0.0, along: float = 0.0, raised_mm: float = 0.0):
+    """Write a SEG that only its places connect with the CT, its planes tilted by so many millimetres over a side."""
+    write_seg(path, {"Eye": mask}, ct)
+    dataset = pydicom.dcmread(path)
+    del dataset.FrameOfReferenceUID, dataset.ReferencedSeriesSequence
+    cosines = np.array([1, 0, along / 23, 0, 1, down / 19])
+    orientation = pydicom.Dataset()
+    orientation.ImageOrientationPatient = [f"{value:.9f}" for value in cosines]
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        x, y, z = frame.PlanePositionSequence[0].ImagePositionPatient
+        frame.PlanePositionSequence[0].ImagePositionPatient = [x, y, z + raised_mm]
+        frame.PlaneOrientationSequence = [orientation]
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("beside", [{}, {"raised_mm": 0.09}, {"down": 0.09}, {"along": 0.09}])
+def test_nothing_is_named_and_the_places_fit(ct, tmp_path, beside):
+    structures = read_seg(unnamed(ct, tmp_path / "seg.dcm", noise(0.2), **beside), ct)
+    assert np.array_equal(structures["Eye"], noise(0.2))
+    assert "accepted by its position alone" in structures.remarks[0]
+
+
+@pytest.mark.parametrize(
+    "beside", [{"raised_mm": 0.11}, {"down": 0.11}, {"along": 0.11}, {"down": 0.06, "along": 0.06}]
+)
+def test_nothing_is_named_and_a_corner_lies_beside_its_slice(ct, tmp_path, beside):
+    with pytest.raises(NasosegError, match=r"seg\.dcm: .* nothing shows that it belongs to this CT"):
+        read_seg(unnamed(ct, tmp_path / "seg.dcm", noise(0.2), **beside), ct)
+
+
+def test_a_seg_whose_frames_are_not_placed(ct, tmp_path):
+    write_seg(tmp_path / "seg.dcm", {"Eye": noise(0.2)}, ct)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    del dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence
+    dataset.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(NasosegError, match=r"seg\.dcm: cannot be read \(.*\): expected a whole DICOM SEG"):
+        read_seg(tmp_path / "seg.dcm", ct)
+
+
 def test_a_ct_without_a_frame_of_reference(tmp_path):
     ct = ct_series(GEOMETRY, header=ct_header(FrameOfReferenceUID=None))
     assert "the CT has no frame of reference" in write_seg(tmp_path / "seg.dcm", {"Eye": noise(0.2)}, ct)[0]

@@ -1,6 +1,7 @@
 """RTSTRUCT out: what a written file must say, and what is refused."""
 
 import re
+from importlib.metadata import version
 
 import numpy as np
 import pydicom
@@ -36,6 +37,7 @@ def test_names_types_colours_and_references(ct, tmp_path):
     assert dataset.StructureSetDescription.startswith("Fold 0. Drawn by software, for research; not a medical device.")
     assert dataset.ApprovalStatus == "UNAPPROVED"
     assert (dataset.Manufacturer, dataset.Modality) == ("nasoseg", "RTSTRUCT")
+    assert dataset.SoftwareVersions == version("nasoseg")
     (frame,) = dataset.ReferencedFrameOfReferenceSequence
     assert frame.FrameOfReferenceUID == ct.frame_of_reference_uid
     assert frame.RTReferencedStudySequence[0].ReferencedSOPInstanceUID == ct.study_instance_uid
@@ -86,6 +88,17 @@ def test_a_structures_own_name_keeps_its_letters_beside_a_plain_roi_name(ct, tmp
     dataset, _ = written(tmp_path, ct, {name: expected((2, -3.5, 3.5))}, rois={name: Roi("Larynx", 1)})
     (roi,) = dataset.StructureSetROISequence
     assert (roi.ROIName, roi.ROIDescription) == ("Larynx", name)
+    dataset, _ = written(tmp_path, ct, {"Eye": expected((2, -3.5, 3.5))})
+    assert "ROIDescription" not in dataset.StructureSetROISequence[0]
+
+
+def test_a_long_name_is_cut_to_what_its_elements_hold(ct, tmp_path):
+    name = "Structure " * 110
+    dataset, _ = written(tmp_path, ct, {name: expected((2, -3.5, 3.5))}, rois={name: Roi("A name of twenty six.", 1)})
+    (roi,), (observed,) = dataset.StructureSetROISequence, dataset.RTROIObservationsSequence
+    assert roi.ROIDescription == name[:1024].strip()
+    assert observed.ROIObservationLabel == "A name of twenty"
+    assert not observed.ROIInterpreter
 
 
 def test_every_contour_has_its_image_and_three_points(ct, tmp_path):
@@ -99,6 +112,7 @@ def test_every_contour_has_its_image_and_three_points(ct, tmp_path):
         assert one.NumberOfContourPoints == len(one.ContourData) // 3 >= 3
         (level,) = {round(float(z), 3) for z in one.ContourData[2::3]}
         assert one.ContourImageSequence[0].ReferencedSOPInstanceUID == by_level[level]
+        assert "ReferencedFrameNumber" not in one.ContourImageSequence[0]
     assert np.array_equal(read_rtstruct(tmp_path / "rt.dcm", ct)["Noise"], noise)
 
 
@@ -128,6 +142,7 @@ def test_a_multi_frame_ct_is_named_by_frames(tmp_path):
     named = dataset.ROIContourSequence[0].ContourSequence[0].ContourImageSequence[0]
     assert named.ReferencedSOPInstanceUID == only.ReferencedSOPInstanceUID == ct.planes[0].sop_instance_uid
     assert named.ReferencedFrameNumber == ct.planes[2].frame
+    assert "ReferencedFrameNumber" not in only
     assert np.array_equal(read_rtstruct(tmp_path / "rt.dcm", ct)["Eye"], expected((2, -1.5, 1.5)))
 
 
