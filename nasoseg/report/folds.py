@@ -11,6 +11,8 @@ from nasoseg.report.figure_style import CaptionedFigure, Look, in_house_style, m
 from nasoseg.report.per_unit import Protocol, all_methods
 from nasoseg.report.wording import listed, metric_name
 
+_LEAST_SPAN = 0.1  # of the vertical axis: less would show a difference of a thousandth as a cliff
+
 
 @in_house_style
 def folds_figure(protocols: Sequence[Protocol]) -> CaptionedFigure:
@@ -28,6 +30,9 @@ def folds_figure(protocols: Sequence[Protocol]) -> CaptionedFigure:
     panels = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
     for axes, protocol in zip(panels, protocols, strict=True):
         _draw(axes, protocol, looks)
+    low, high = panels[0].get_ylim()  # which all share
+    if high - low < _LEAST_SPAN:
+        panels[0].set_ylim((low + high - _LEAST_SPAN) / 2, (low + high + _LEAST_SPAN) / 2)
     panels[0].set_ylabel(f"mean {metric_name(protocols[0].metric)} of the fold")
     _legend(figure, looks)
     return CaptionedFigure(figure, _caption(protocols))

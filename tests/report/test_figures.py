@@ -60,6 +60,14 @@ def test_the_markers_of_one_fold_do_not_hide_each_other():
     assert first.get_xdata()[0] < second.get_xdata()[0]
 
 
+@pytest.mark.parametrize(("apart", "span"), [(0.002, 0.1), (0.5, 0.55)])
+def test_a_small_difference_between_folds_looks_small(apart, span):
+    results = of_values({"a": {"Eye": [0.3]}, "b": {"Eye": [0.3 + apart]}})
+    low, high = folds_figure(read_protocols(results)).figure.axes[0].get_ylim()
+    assert high - low == pytest.approx(span)
+    assert (low + high) / 2 == pytest.approx(0.3 + apart / 2)
+
+
 def test_a_box_per_method_over_patients_with_their_count_and_the_folds_as_points(results):
     drawn = boxes_figure(read_protocols(results))
     clean, paper = drawn.figure.axes
