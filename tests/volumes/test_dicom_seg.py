@@ -1,6 +1,8 @@
 """DICOM SEG in and out, with highdicom's own reader as the witness."""
 
+import copy
 from dataclasses import replace
+from importlib.metadata import version
 
 import highdicom as hd
 import numpy as np
@@ -86,10 +88,25 @@ def test_what_a_written_file_says(ct, tmp_path):
     assert (dataset.Manufacturer, dataset.ManufacturerModelName) == ("nasoseg", "nasoseg")
     assert dataset.ContentLabel == "AUTOSEG"
     assert dataset.DeviceSerialNumber == "0"
+    assert dataset.SoftwareVersions == version("nasoseg")
+    assert (dataset.SeriesNumber, dataset.InstanceNumber) == (1, 1)
+    (algorithm,) = parotid.SegmentationAlgorithmIdentificationSequence
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("nasoseg", version("nasoseg"))
+    assert [one.TrackingID for one in dataset.SegmentSequence] == list(masks)
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert (measures.SliceThickness, measures.SpacingBetweenSlices, list(measures.PixelSpacing)) == (3, 3, [1, 1])
     assert dataset.SeriesDescription == "AutoSeg segmentation"
     assert "LossyImageCompressionRatio" not in dataset
+
+
+def test_long_texts_are_cut_to_what_their_elements_hold(ct, tmp_path):
+    name = "Structure " * 8
+    write_seg(tmp_path / "seg.dcm", {name: noise(0.1)}, ct, rois={name: Roi("A", 1)}, description="Description " * 8)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    (segment,) = dataset.SegmentSequence
+    assert segment.TrackingID == name[:64].strip()
+    assert dataset.SeriesDescription == ("Description " * 8)[:64].strip()
+    assert dataset.PositionReferenceIndicator in ("", None)
 
 
 def test_what_is_carried_over_from_the_ct(tmp_path):
@@ -201,6 +218,86 @@ def test_mirrored_swapped_and_cropped_frames(ct, tmp_path, flips):
     assert np.array_equal(read_seg(path, ct)["Eye"], expected)
 
 
+def test_frames_larger_than_the_ct_are_cut(ct, tmp_path):
+    large = np.random.default_rng(4).random((6, 30, 40)) < 0.3
+    affine = GEOMETRY.affine_lps @ np.array([[1, 0, 0, 0], [0, 1, 0, -3], [0, 0, 1, -5], [0, 0, 0, 1]], float)
+    path = highdicom_seg(ct, tmp_path, hd.Volume(large.astype(np.uint8), affine, coordinate_system="PATIENT"), "BINARY")
+    assert np.array_equal(read_seg(path, ct)["Eye"], large[:, 3:23, 5:29])
+
+
+def test_frames_turned_a_little_are_refused(ct, tmp_path):
+    angle = np.deg2rad(1)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    volume = hd.Volume(np.ones((6, 20, 24), np.uint8), GEOMETRY.affine_lps @ turn, coordinate_system="PATIENT")
+    with pytest.raises(NasosegError, match="does not lie on the pixels of the CT"):
+        read_seg(highdicom_seg(ct, tmp_path, volume, "BINARY"), ct)
+
+
+def test_two_frames_of_one_slice_are_united(ct, tmp_path):
+    mask = np.zeros(GEOMETRY.shape, bool)
+    mask[2, 3:6, 3:6] = mask[3, 5:9, 5:9] = True
+    write_seg(tmp_path / "seg.dcm", {"Eye": mask}, ct)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    first, second = dataset.PerFrameFunctionalGroupsSequence
+    second.PlanePositionSequence = first.PlanePositionSequence
+    dataset.save_as(tmp_path / "seg.dcm")
+    found = read_seg(tmp_path / "seg.dcm", ct)["Eye"]
+    assert found.any(axis=(1, 2)).sum() == 1
+    assert np.array_equal(found.any(axis=0), mask[2] | mask[3])
+
+
+def test_a_frame_moves_with_the_tilt_to_the_slices_that_show_its_plane(tmp_path):
+    """As contours do: planes a millimetre backwards for every millimetre upwards, slices at 0, 3 ... 15 mm."""
+    planes = [np.array([(0, 1, -10), (1, 0, z - 10), (0, 0, z), (0, 0, 1)], float) for z in (0, 4, 8, 13)]
+    tilted = ct_series(axial_geometry((6, 30, 20), (3, 1, 1), origin=(-10, -10, 0)), planes=planes)
+    flat = ct_series(axial_geometry((1, 30, 20), (3, 1, 1), origin=(-10, -6, 4)))  # the plane at 4 mm, alone
+    mask = np.zeros((1, 30, 20), bool)
+    mask[0, 8:13, 4:9] = True
+    write_seg(tmp_path / "seg.dcm", {"Eye": mask}, flat)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    dataset.FrameOfReferenceUID = tilted.frame_of_reference_uid
+    dataset.save_as(tmp_path / "seg.dcm")
+    found = read_seg(tmp_path / "seg.dcm", tilted)["Eye"]
+    rows = [np.flatnonzero(plane.any(axis=1)).tolist() for plane in found]
+    assert rows == [[], [11, 12, 13, 14, 15], [14, 15, 16, 17, 18], [], [], []]
+
+
+def test_names_that_are_empty_or_twice_there(ct, tmp_path):
+    write_seg(tmp_path / "seg.dcm", {"Eye": noise(0.2), "Ear": noise(0.3), "A": noise(0.1)}, ct)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    first, second, third = dataset.SegmentSequence
+    second.SegmentLabel, third.SegmentLabel = first.SegmentLabel, ""
+    del first.RecommendedDisplayCIELabValue
+    dataset.save_as(tmp_path / "seg.dcm")
+    structures = read_seg(tmp_path / "seg.dcm", ct)
+    assert list(structures) == ["Eye", "Eye (2)", "ROI 3"]
+    assert structures.rois["Eye"].colour is None
+    assert structures.rois["Eye (2)"].colour is not None
+
+
+def test_a_label_map_of_several_segments_with_its_background_described(ct, tmp_path):
+    labels = np.random.default_rng(0).integers(0, 3, GEOMETRY.shape).astype(np.uint8)
+    images = [pydicom.dcmread(path) for path in sorted(write_ct(ct, tmp_path / "ct").iterdir())]
+    described = [
+        hd.seg.SegmentDescription(number, name, codes.cid7150.AnatomicalStructure, codes.SCT.Eye, "MANUAL")
+        for number, name in ((1, "One"), (2, "Two"))
+    ]
+    segmentation = hd.seg.Segmentation(
+        images, labels, "LABELMAP", described, "1.2.3", 1, "1.2.4", 1, "Maker", "Model", "1", "0"
+    )
+    segmentation.save_as(tmp_path / "seg.dcm")
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    if not any(one.SegmentNumber == 0 for one in dataset.SegmentSequence):
+        dataset.SegmentSequence.insert(0, copy.deepcopy(dataset.SegmentSequence[0]))
+        dataset.SegmentSequence[0].SegmentNumber, dataset.SegmentSequence[0].SegmentLabel = 0, "Background"
+        dataset.save_as(tmp_path / "seg.dcm")
+    structures = read_seg(tmp_path / "seg.dcm", ct)
+    assert list(structures) == ["One", "Two"]
+    assert np.array_equal(structures["One"], labels == 1)
+    assert np.array_equal(structures["Two"], labels == 2)
+
+
 def test_frames_off_the_grid(ct, tmp_path):
     beside = GEOMETRY.affine_lps @ np.array([[1, 0, 0, 0], [0, 1, 0, 0.4], [0, 0, 1, 0], [0, 0, 0, 1]], float)
     coarse = GEOMETRY.affine_lps @ np.diag([1.0, 2.0, 2.0, 1.0])
@@ -213,9 +310,10 @@ def test_frames_off_the_grid(ct, tmp_path):
     volume = hd.Volume(np.ones((6, 8, 8), np.uint8), between, coordinate_system="PATIENT")
     structures = read_seg(highdicom_seg(ct, tmp_path, volume, "BINARY"), ct)
     assert structures.report() == ["Eye (number 1): no mask: 6 frames on no slice of the CT left out"]
-    volume = hd.Volume(np.ones((1, 8, 8), np.uint8), between, coordinate_system="PATIENT")
-    structures = read_seg(highdicom_seg(ct, tmp_path, volume, "BINARY"), ct)
-    assert structures.report() == ["Eye (number 1): no mask: 1 frame on no slice of the CT left out"]
+    for count, said in ((1, "1 frame"), (2, "2 frames")):
+        volume = hd.Volume(np.ones((count, 8, 8), np.uint8), between, coordinate_system="PATIENT")
+        structures = read_seg(highdicom_seg(ct, tmp_path, volume, "BINARY"), ct)
+        assert structures.report() == [f"Eye (number 1): no mask: {said} on no slice of the CT left out"]
 
 
 def test_a_foreign_or_damaged_seg(ct, tmp_path):
@@ -308,6 +406,11 @@ def test_codes():
         "99NASOSEG",
         "My Structure 3",
     )
+    for name, plain in (("Seventeen letters", True), ("Seventeen letters1", False), ("Größe", False)):
+        value = coded(name).kind.value
+        assert (value == name.replace(" ", "").lower()) == plain
+        assert value.isascii()
+        assert len(value) <= 16
     long = coded("Größe " + "x" * 80).kind
     assert long.value == coded("größe_" + "x" * 80).kind.value
     assert len(long.value) == 16
