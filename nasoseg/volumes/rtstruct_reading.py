@@ -14,7 +14,7 @@ from nasoseg.errors import NasosegError
 from nasoseg.volumes.belonging import Reference, check_belonging
 from nasoseg.volumes.contour_placing import Drawn, place
 from nasoseg.volumes.ct_series import CtSeries
-from nasoseg.volumes.dicom_header import items, text
+from nasoseg.volumes.dicom_header import items, numbers, text
 from nasoseg.volumes.dicom_object import read_object, understood
 from nasoseg.volumes.plane_stack import PlaneStack
 from nasoseg.volumes.structure_set import PackedMask, Roi, Structures, chosen, own_name
@@ -111,8 +111,8 @@ def _rois(dataset: pydicom.Dataset) -> tuple[list[_DrawnRoi], list[str]]:
 
 
 def _colour(entry: pydicom.Dataset) -> tuple[int, int, int] | None:
-    value = entry.get("ROIDisplayColor")
-    if not value or len(value) != 3:
+    value = numbers(entry, "ROIDisplayColor", 3)
+    if value is None:
         return None
     red, green, blue = (min(255, max(0, int(part))) for part in value)
     return red, green, blue
@@ -159,12 +159,12 @@ def _points(contour: pydicom.Dataset) -> npt.NDArray[np.float64] | None:
     if isinstance(value, bytes):
         value = value.strip(b" \0").split(b"\\")
     try:
-        numbers = np.array([float(number) for number in (value or [])])
+        values = np.array([float(number) for number in (value or [])])
     except ValueError:
         return None
-    if numbers.size % 3 or not np.isfinite(numbers).all():
+    if values.size % 3 or not np.isfinite(values).all():
         return None
-    return numbers.reshape(-1, 3)
+    return values.reshape(-1, 3)
 
 
 def _places_fit(contours: Sequence[pydicom.Dataset], stack: PlaneStack) -> bool:

@@ -220,6 +220,16 @@ def test_a_disc_is_round():
     assert away.mean() < 0.2
 
 
+@pytest.mark.parametrize("at", [0, 7])
+def test_a_straight_side_needs_few_corners(at):
+    mask = np.zeros((60, 60), bool)
+    mask[at : at + 30, at : at + 30] = True  # of 120 corners, most lie on a line
+    (contour,) = outline(mask)
+    assert len(contour) < 60
+    sides = np.hypot(*(np.roll(contour, -1, axis=0) - contour).T)
+    assert sides.max() < 5  # a corner goes only between two that stay, and twice
+
+
 def test_empty_planes_have_no_contours():
     mask = np.zeros((3, 4, 5), bool)
     assert outlines(mask) == [[], [], []]

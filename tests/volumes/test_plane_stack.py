@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from generated_ct_series import axial_geometry, ct_series
+from scipy import ndimage
 
 from nasoseg.volumes.plane_stack import PlaneStack, on_planes
 
@@ -62,6 +63,38 @@ def test_a_tilted_rod_is_cut_where_it_is(tilted):
         assert abs(place[0] - 5) < 0.51, height  # the rod follows the tilt: on every plane it is at row 5
         assert place[1] == 4
     assert not on_planes(np.zeros((6, 12, 10), bool), tilted).any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_on_planes_is_bilinear_on_both_slices_beside(seed):
+    """Against scipy's interpolation of whole slices: a tilt both ways, uneven planes, a mask anywhere in the slice."""
+    draws = np.random.default_rng(seed)
+    heights, tilt = np.array([0, 4, 8, 13.5]), draws.uniform(-0.8, 0.8, 2)
+    planes = [np.array([(0, 1, tilt[1] * z), (1, 0, tilt[0] * z), (0, 0, z), (0, 0, 1)], float) for z in heights]
+    ct = ct_series(axial_geometry((6, 20, 17), (3, 1, 1), origin=(0, 0, 0)), planes=planes)
+    mask = np.zeros((6, 20, 17), bool)
+    low, high = draws.integers(0, 8, 2), draws.integers(10, 18, 2)
+    mask[:, low[0] : high[0], low[1] : high[1]] = draws.random((6, *(high - low))) < 0.7
+    index = np.indices((20, 17)).astype(float)
+    for plane, height in zip(on_planes(mask, ct), heights, strict=True):
+        expected = np.zeros((20, 17))
+        below = min(int(height // 3), 4)
+        for slice_, weight in ((below, 1 - (height / 3 - below)), (below + 1, height / 3 - below)):
+            # The line through like pixels of the planes, from this plane to the slice; it ends with the last plane.
+            moved = tilt * (min(3.0 * slice_, heights[-1]) - height)
+            places = index + (tilt * height)[:, None, None] + moved[:, None, None]
+            expected += weight * ndimage.map_coordinates(mask[slice_].astype(float), places, order=1, cval=0)
+        clear = np.abs(expected - 0.5) > 1e-6
+        assert np.array_equal(plane[clear], (expected >= 0.5)[clear])
+        assert expected.max() > 0.5
+
+
+def test_half_of_a_pixel_is_inside():
+    planes = [np.array([(0, 1, 0), (1, 0, 0), (0, 0, z), (0, 0, 1)], float) for z in (0, 1.5, 6, 9)]
+    ct = ct_series(axial_geometry((4, 5, 6), (3, 1, 1), origin=(0, 0, 0)), planes=planes)
+    mask = np.zeros((4, 5, 6), bool)
+    mask[0, 1:3, 0:6] = True
+    assert np.array_equal(on_planes(mask, ct)[:2], [mask[0], mask[0]])  # half way to a slice without
 
 
 def test_a_straight_volume_is_its_planes():

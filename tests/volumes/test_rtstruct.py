@@ -9,7 +9,13 @@ from generated_ct_series import axial_geometry, ct_series, oblique_geometries
 from generated_rtstruct import GEOMETRY, expected, image, rtstruct, saved, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    generate_uid,
+)
 
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.rtstruct import read_rtstruct, write_rtstruct
@@ -345,6 +351,50 @@ def test_only_the_names_asked_for(ct, tmp_path):
     assert list(read_rtstruct(path, ct, names=["Lung"])) == ["Lung"]
     with pytest.raises(NasosegError, match=r"rt\.dcm: has no structure 'Hart': did you mean 'Heart'"):
         read_rtstruct(path, ct, names=["Hart"])
+
+
+@pytest.mark.parametrize(
+    ("said", "colour"), [(["0", "300", "-5"], (0, 255, 0)), (["1", "2"], None), ("7", None), (None, None)]
+)
+def test_a_colour_is_three_numbers_of_a_byte(ct, tmp_path, said, colour):
+    dataset = rtstruct(ct, {"One": [square(6, -3.5, 3.5)]})
+    with pydicom.config.disable_value_validation():
+        dataset.ROIContourSequence[0].ROIDisplayColor = said
+        path = saved(dataset, tmp_path / "rt.dcm")
+    assert read_rtstruct(path, ct).rois["One"].colour == colour
+
+
+def test_a_file_without_contours_or_numbers(ct, tmp_path):
+    dataset = rtstruct(ct, {"One": [square(6, -3.5, 3.5)]})
+    del dataset.StructureSetROISequence[0].ROINumber
+    with pytest.raises(NasosegError, match=r"rt\.dcm: cannot be read \(.*\): expected a whole DICOM RTSTRUCT"):
+        read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+    del dataset.ROIContourSequence
+    with pytest.raises(NasosegError, match=r"rt\.dcm: names structures but has no ROIContourSequence"):
+        read_rtstruct(saved(dataset, tmp_path / "rt.dcm"), ct)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_sequences_without_a_length_and_long_elements(ct, tmp_path, implicit):
+    """Lengths of 2^15 and more in two bytes, and of 2^32 - 1 for what ends with an element of its own."""
+    angles = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    circle = [(round(5.05 * np.cos(a), 3), round(5.05 * np.sin(a), 3), 6) for a in angles]
+    dataset = rtstruct(ct, {"One": [("CLOSED_PLANAR", circle)], "Two": [square(9, -3.5, 3.5)]})
+    for sequence in (dataset["StructureSetROISequence"], dataset["ROIContourSequence"]):
+        sequence.is_undefined_length = True
+        for item in sequence.value:
+            item.is_undefined_length_sequence_item = True
+    if not implicit:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path = saved(dataset, tmp_path / "rt.dcm")
+    assert b"\xff\xff\xff\xff" in path.read_bytes()
+    assert list(read_rtstruct(path, ct)) == ["One", "Two"]
+    assert read_rtstruct(path, ct).voxels("One") == 81  # points of a grid within five of its centre
+    whole = path.read_bytes()
+    for lost in (4, 30, 3000):
+        path.write_bytes(whole[:-lost])
+        with pytest.raises(NasosegError, match=r"rt\.dcm: cannot be read"):
+            read_rtstruct(path, ct)
 
 
 def test_another_kind_of_file_or_a_damaged_one(ct, tmp_path):
