@@ -110,6 +110,18 @@ def test_a_tilt_that_header_and_positions_agree_on_is_not_remarked(tmp_path, sai
     assert "gantry tilt of 18.5 degrees were interpolated" in remark
 
 
+@pytest.mark.parametrize(("said", "remarked"), [("18.9", False), ("19.5", True), ("-17.5", True)])
+def test_a_tilt_that_the_header_says_otherwise_is_remarked(tmp_path, said, remarked):
+    at = at_heights(np.arange(8) * 3.0, sideways=[(0, np.tan(np.deg2rad(18.5)) * 3 * z) for z in range(8)])
+
+    def tilted(dataset, z):
+        at(dataset, z)
+        dataset.GantryDetectorTilt = said
+
+    write_ct(tmp_path, anatomy((8, 24, 20)), edit=tilted)
+    assert any("GantryDetectorTilt" in remark for remark in read_ct(tmp_path, resample=True).remarks) == remarked
+
+
 def test_first_slice_stays_as_it_is(tmp_path):
     hu, heights = anatomy((6, 24, 20)), np.arange(6) * 3.0
     write_ct(tmp_path, hu, edit=at_heights(heights, sideways=[(0, 0.5 * h) for h in heights]))

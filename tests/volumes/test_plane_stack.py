@@ -29,6 +29,20 @@ def test_points_are_placed(tilted):
     assert stack.lies_on(np.array([[0.0, 0, 8], [9, 9, 8.5]])) is None
 
 
+@pytest.mark.parametrize("sides", [(0.7, 0.8), (0.8, 0.7)])
+def test_positions_are_millimetres_whatever_the_pixels(sides):
+    stack = PlaneStack(ct_series(axial_geometry((4, 5, 6), (3, *sides), origin=(0, 0, 10))))
+    np.testing.assert_allclose(stack.positions_mm, [10, 13, 16, 19])
+    assert stack.spacing_mm == pytest.approx(3)
+    assert stack.pixel_mm == pytest.approx(0.7)
+    assert stack.tolerance_mm == pytest.approx(0.1)
+
+
+def test_a_plane_alone_has_the_spacing_of_its_volume():
+    stack = PlaneStack(ct_series(axial_geometry((1, 5, 6), (3, 0.7, 0.8))))
+    assert stack.spacing_mm == 3
+
+
 def test_slices_show_the_nearest_plane_where_the_tilt_puts_it(tilted):
     stack = PlaneStack(tilted)
     found = [[(slice_, shift.tolist()) for slice_, shift in stack.slices(plane)] for plane in range(4)]

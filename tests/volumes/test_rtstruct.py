@@ -416,6 +416,19 @@ def test_another_kind_of_file_or_a_damaged_one(ct, tmp_path):
         read_rtstruct(saved(dataset, tmp_path / "plan.dcm"), ct)
 
 
+@pytest.mark.parametrize("implicit", [True, False])
+def test_a_file_without_preface(ct, tmp_path, implicit):
+    dataset = rtstruct(ct, {"One": [square(6, -3.5, 3.5)]})
+    del dataset.file_meta
+    pydicom.dcmwrite(tmp_path / "rt.dcm", dataset, implicit_vr=implicit, little_endian=True)
+    whole = (tmp_path / "rt.dcm").read_bytes()
+    assert whole[128:132] != b"DICM"
+    assert read_rtstruct(tmp_path / "rt.dcm", ct).voxels("One") == 49
+    (tmp_path / "rt.dcm").write_bytes(whole[:-10])
+    with pytest.raises(NasosegError, match=r"rt\.dcm: cannot be read"):
+        read_rtstruct(tmp_path / "rt.dcm", ct)
+
+
 # There and back.
 
 
