@@ -74,7 +74,7 @@ def _stored(slices: Sequence[Slice], counts: Counts) -> Iterator[tuple[int, npt.
         try:
             at = slices[indices[0]].stored.at
             if at is None:
-                dataset = dcmread(path, force=True)  # some lack the preface
+                dataset = dcmread(path)
                 for index in indices:
                     yield index, _decoded(dataset, slices[index], counts)
             else:
@@ -133,15 +133,7 @@ def _aligned(pixels: npt.NDArray[Any], one: Slice, counts: Counts) -> npt.NDArra
 
 def _to_hu(stored: npt.NDArray[Any], one: Slice, counts: Counts) -> npt.NDArray[Any]:
     """Apply the slice's own rescale, and turn padding into air."""
-    whole = one.slope.is_integer() and one.intercept.is_integer()
-    if whole and one.stored.bits[0] <= 16 and one.slope < 2**14 and abs(one.intercept) < 2**29:
-        hu: npt.NDArray[Any] = stored.astype(np.int32)
-        if one.slope != 1:
-            hu *= int(one.slope)
-        if one.intercept != 0:
-            hu += int(one.intercept)
-    else:
-        hu = stored.astype(np.float64) * one.slope + one.intercept
+    hu = stored.astype(np.float64) * one.slope + one.intercept
     if one.stored.padding is not None:
         low, high = one.stored.padding
         ends = [end * one.slope + one.intercept for end in (low, high)]

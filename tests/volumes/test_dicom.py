@@ -216,17 +216,33 @@ def test_padding_range(tmp_path):
     assert read_ct(tmp_path).volume.array[0, 0, :3].tolist() == [-1024, -1024, -1010]
 
 
-def test_padding_in_the_range_of_tissue_is_not_believed(tmp_path):
-    hu = anatomy()
+@pytest.mark.parametrize("slope", [1, 2])
+@pytest.mark.parametrize("last", [0, 4000])
+def test_padding_in_the_range_of_tissue_is_not_believed(tmp_path, slope, last):
+    hu = anatomy() // 2 * 2
+    hu[hu == 0] = 2
     hu[:, 3, 3] = 0
 
     def padded(dataset, z):
-        dataset.PixelPaddingValue = 0
+        dataset.PixelPaddingValue, dataset.PixelPaddingRangeLimit = 0, last
 
-    write_ct(tmp_path, hu, signed=True, intercept=0, edit=padded)
+    write_ct(tmp_path, hu, signed=True, slope=slope, intercept=0, edit=padded)
     ct = read_ct(tmp_path)
     assert np.array_equal(ct.volume.array, hu)
-    assert "PixelPaddingValue means 0 HU" in ct.remarks[0]
+    pixels = 5 if not last else int((hu >= 0).sum())
+    said = f"PixelPaddingValue means 0 HU, which tissue may have: its {pixels} pixels are left as they are"
+    assert ct.remarks == (said,)
+
+
+def test_padding_far_above_bone_is_air(tmp_path):
+    hu = anatomy() // 2 * 2
+    hu[:, 3, 3] = 4000
+
+    def padded(dataset, z):
+        dataset.PixelPaddingValue = 2000  # times two
+
+    write_ct(tmp_path, hu, signed=True, slope=2, intercept=0, edit=padded)
+    assert (read_ct(tmp_path).volume.array[:, 3, 3] == -1024).all()
 
 
 AS_STORED = [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless]

@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from unittest.mock import Mock
 
 import numpy as np
 import pydicom
@@ -16,7 +17,7 @@ from pydicom.uid import (
 )
 
 from nasoseg.errors import NasosegError
-from nasoseg.volumes import dicom_header
+from nasoseg.volumes import dicom_header, dicom_pixels
 from nasoseg.volumes.dicom import read_ct
 
 
@@ -161,6 +162,32 @@ def test_damaged_codestream(tmp_path):
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(paths[1])
     refused(tmp_path, f"^{re.escape(str(paths[1]))}: its pixels cannot be read")
+
+
+class PanicException(BaseException):
+    """What the decoder of RLE raises: an error in Rust is no Exception to Python."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PanicException("index  out\nof range"), r"\(index out of range\)"),
+        (ValueError(), r"\(ValueError\)"),
+        (MemoryError("x" * 300), rf"\({'x' * 200}\)"),
+    ],
+)
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error, said):
+    write_ct(tmp_path, anatomy((2, 8, 6)), syntax=RLELossless)
+    monkeypatch.setattr(dicom_pixels, "pixel_array", Mock(side_effect=error))
+    with pytest.raises(NasosegError, match=f"its pixels cannot be read {said}: expected a whole image"):
+        read_ct(tmp_path)
+
+
+def test_an_interrupt_while_decoding_is_one(tmp_path, monkeypatch):
+    write_ct(tmp_path, anatomy((2, 8, 6)), syntax=RLELossless)
+    monkeypatch.setattr(dicom_pixels, "pixel_array", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        read_ct(tmp_path)
 
 
 def test_unknown_transfer_syntax(tmp_path):
