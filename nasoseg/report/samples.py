@@ -37,7 +37,7 @@ _MOST_PANELS = 7  # in a line: 26 mm each
 _WIDEST_PANEL_MM = 44.0
 _HIGHEST_MM = 235.0  # of the figure: an A4 page less its caption
 _GAP_MM = 0.8
-_NAMES_MM = 6.0  # left of the panels
+_NAMES_MM = 8.0  # left of the panels: two lines
 _LINE_PT = 0.9
 _LEGEND_COLUMNS = 5
 
@@ -131,8 +131,8 @@ def samples_figure(
                 _mark_truth(axes, row)
             elif scores is not None and row.key in scores[method].index:
                 _write(axes, 0.97, 0.03, f"{scores[method][row.key]:.2f}", ha="right", va="bottom")
-        x, y = layout.name(row)
-        text = f"{pick.rule}: {row.key}, slice {row.slice}"
+        x, y, width_mm = layout.name(row)
+        text = wrapped(f"{pick.rule}: {row.key}, slice {row.slice}", width_mm=width_mm)
         figure.text(x, y, text, rotation=90, ha="center", va="center", fontsize=FONT_PT)
     _legend(figure, {name: looks[name] for name in shown})
     return CaptionedFigure(figure, _caption(store, picks, rows, reference=reference, scored=scores is not None))
@@ -179,11 +179,12 @@ class _Layout:
             panel_mm / self.height_mm,
         )
 
-    def name(self, row: ShownPatient) -> tuple[float, float]:
-        """Return where the middle of a row's name goes."""
+    def name(self, row: ShownPatient) -> tuple[float, float, float]:
+        """Return where the middle of a row's name goes, and how long it may be, in millimetres."""
         first = self.panel(row, None)
         last = self.panel(row, self._panels[-1])
-        return (self._left_mm - 0.5 * _NAMES_MM) / WIDTH_MM, (first[1] + first[3] + last[1]) / 2
+        top, bottom = first[1] + first[3], last[1]
+        return (self._left_mm - 0.5 * _NAMES_MM) / WIDTH_MM, (top + bottom) / 2, (top - bottom) * self.height_mm
 
     def _top_mm(self, row: ShownPatient) -> float:
         before = self._rows[: next(i for i, other in enumerate(self._rows) if other is row)]

@@ -1,10 +1,12 @@
 """The samples' figure, on the twelve real patients of the carried sample."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nasoseg.data.resample import resample_image, resample_mask, stored_grid, to_source
 from nasoseg.data.store import Patient, Store, pack_planes, write_store
@@ -147,6 +149,21 @@ def test_the_figure_has_a_panel_per_patient_and_method_with_names_sides_scale_an
     legend = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
     assert "PTV56" not in legend
     assert "PTV70" in legend
+
+
+def test_names_of_low_rows_do_not_run_into_each_other(small_store, folders):
+    """Many panels make low rows; a name as long as two of them is broken."""
+    many = {f"m{i}": folders["truthful"] for i in range(5)}
+    picks = [
+        Pick(KEY, rule, 1.0) for rule in [f"the {rule} of all that were tested" for rule in ("best", "median", "worst")]
+    ]
+    figure = samples_figure(small_store, many, picks=picks, structures=["Mandible"]).figure
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert len(boxes) == 3
+    for upper, lower in itertools.pairwise(boxes):
+        assert upper.y0 > lower.y1
+    assert all(box.x0 >= 0 and box.x1 <= figure.axes[0].get_window_extent().x0 for box in boxes)
 
 
 def test_many_methods_make_several_lines_of_a_row(small_store, folders):
