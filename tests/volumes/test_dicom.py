@@ -360,6 +360,14 @@ def test_positions_rounded_to_a_tenth_are_straight(tmp_path):
     assert ct.volume.geometry.matches(Geometry((20, 4, 4), affine))  # to 0.05 mm
 
 
+def test_pixels_keep_their_size_where_cosines_are_rounded(tmp_path):
+    def rounded(dataset, z):
+        dataset.ImageOrientationPatient = ["0.9993", "0", "0", "0", "0.9995", "0"]
+
+    write_ct(tmp_path, anatomy(), edit=rounded)
+    np.testing.assert_allclose(read_ct(tmp_path).volume.geometry.spacing_mm, [2.5, 0.8, 0.9], rtol=1e-12)
+
+
 def test_cosines_rounded_to_four_decimals_are_straight(tmp_path):
     angle = np.deg2rad(11)
     affine = np.eye(4)

@@ -155,6 +155,52 @@ def test_resample_leaves_a_straight_stack_alone(tmp_path):
     assert ct.remarks == ()
 
 
+@pytest.mark.parametrize(
+    ("gaps", "common"),
+    [
+        pytest.param([1, 3, 3, 3, 3], "3.00", id="the smallest is there once"),
+        pytest.param([2, 2] + [3] * 18, "2.00", id="twice, a tenth of all"),
+        pytest.param([2, 2] + [3] * 19, "3.00", id="twice, less than a tenth"),
+        pytest.param([2, 2.1, 3, 3, 3], "2.05", id="two that are rounded apart"),
+        pytest.param([2, 2.13, 3, 3, 3], "3.00", id="two that are not"),
+        pytest.param([0.5, 0.54, 0.75, 0.75, 0.75], "0.52", id="fine ones, a tenth apart"),
+        pytest.param([0.5, 0.56, 0.75, 0.75, 0.75], "0.75", id="fine ones, more apart"),
+        pytest.param([2, 3], "2.00", id="of two the smaller"),
+    ],
+)
+def test_the_spacing_of_an_uneven_scan_is_its_smallest_that_is_no_accident(tmp_path, gaps, common):
+    heights = np.cumsum([100, *gaps])
+    write_ct(tmp_path, anatomy((len(heights), 4, 4)), edit=at_heights(heights))
+    with pytest.raises(NasosegError, match=rf"\(in general {common} mm\)"):
+        read_ct(tmp_path)
+
+
+@pytest.mark.parametrize(("beside", "refused"), [(0.14, False), (0.16, True)])
+def test_a_slice_beside_the_line_of_the_others(tmp_path, beside, refused):
+    """The fifth slice takes a fifth of the way with it, so that 0.8 of it is left; twice the rounding is 0.12 mm."""
+    sideways = [(0, 0), (0, 0), (beside, 0), (0, 0), (0, 0)]
+    write_ct(tmp_path, anatomy(), edit=at_heights([100, 102, 104, 106, 108], sideways=sideways))
+    if refused:
+        with pytest.raises(NasosegError, match=r"lies 0\.13 mm beside the line"):
+            read_ct(tmp_path)
+    else:
+        assert read_ct(tmp_path).straight
+
+
+@pytest.mark.parametrize(
+    ("spacing", "sideways", "straight"), [(2, 0.11, True), (2, 0.13, False), (75, 0.29, True), (75, 0.31, False)]
+)
+def test_a_shear_that_rounding_explains_is_none(tmp_path, spacing, sideways, straight):
+    """Of five slices: up to 0.12 mm from end to end, or a thousandth of the scan's length."""
+    at = at_heights(100 + spacing * np.arange(5), sideways=[(0, sideways * z / 4) for z in range(5)])
+    write_ct(tmp_path, anatomy(), edit=at)
+    if straight:
+        assert read_ct(tmp_path).straight
+    else:
+        with pytest.raises(NasosegError, match="gantry tilt"):
+            read_ct(tmp_path)
+
+
 @pytest.mark.parametrize("resample", [False, True])
 def test_missing_slices_are_never_invented(tmp_path, resample):
     write_ct(tmp_path, anatomy((6, 4, 4)), edit=at_heights([0, 2.5, 10, 12.5, 15, 20]))
