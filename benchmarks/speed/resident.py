@@ -23,7 +23,7 @@ from results import Results
 
 from nasoseg.volumes.nifti import write_volume
 
-INTERVAL_S, AIM_GIB = 0.1, 4.0
+INTERVAL_S, AIM_GIB = 0.5, 4.0  # looking takes the kernel 0.03 s for processes of some GiB
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--slices", type=int, nargs="+", default=[1000, 100_000], help="of a store")
     parser.add_argument("--workers", type=int, default=4, help="data workers of the training")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=8, help="of training, and batches of validation")
     parser.add_argument("--depth", type=int, default=600, help="slices of a scan")
     parser.add_argument("--structures", type=int, default=64, help="of the scan")
     parser.add_argument("--side", type=int, default=512, help="rows and columns")
