@@ -173,6 +173,40 @@ def test_every_slice_has_its_own_rescale(tmp_path):
     assert np.array_equal(read_ct(tmp_path).volume.array, hu)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PhotometricInterpretation", "MONOCHROME1"),  # a way to show it, not another number
+        ("PhotometricInterpretation", ""),
+        ("PhotometricInterpretation", None),
+        ("SamplesPerPixel", None),
+        ("RescaleType", None),
+        ("RescaleType", "HU_MOD"),
+        ("RescaleType", "hu"),
+        ("SliceThickness", None),
+        ("PixelRepresentation", None),
+    ],
+)
+def test_what_may_be_left_out_or_said_otherwise(tmp_path, keyword, value):
+    def said(dataset, z):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+        if value is not None:
+            setattr(dataset, keyword, value)
+
+    hu = anatomy()
+    write_ct(tmp_path, hu, edit=said)
+    ct = read_ct(tmp_path)
+    assert np.array_equal(ct.volume.array, hu)
+    assert ct.remarks == ()
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 6), (3, 6, 1)])
+def test_one_row_or_column_is_an_image(tmp_path, shape):
+    write_ct(tmp_path, anatomy(shape))
+    assert np.array_equal(read_ct(tmp_path).volume.array, anatomy(shape))
+
+
 def test_fractional_rescale_gives_float32(tmp_path):
     hu = anatomy() * 0.25 - 0.5
     write_ct(tmp_path, hu, slope=0.25, intercept=-1000.5)

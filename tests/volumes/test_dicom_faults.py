@@ -18,7 +18,8 @@ from pydicom.uid import (
 
 from nasoseg.errors import NasosegError
 from nasoseg.volumes import dicom_header, dicom_pixels
-from nasoseg.volumes.dicom import read_ct
+from nasoseg.volumes.dicom import read_ct, read_series
+from nasoseg.volumes.dicom_scan import find_series
 
 
 def spoil(keyword, value, *, z=2):
@@ -69,6 +70,9 @@ def refused(folder, match, **options):
         ("Rows", 60000, "expected 1 to 16384"),
         ("Rows", 9000, "found 96 bytes of pixels, expected 108000 bytes"),
         ("Rows", 0, "slices of 0 x 6 pixels"),
+        ("Columns", None, "slices of 8 x 0 pixels"),
+        ("Columns", 16385, "slices of 8 x 16385 pixels"),
+        ("NumberOfFrames", "0", "0 slices of 8 x 6 pixels"),
         ("Columns", 3, "8 x 3 pixels .* expected one grid for all slices"),
     ],
 )
@@ -162,6 +166,18 @@ def test_damaged_codestream(tmp_path):
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(paths[1])
     refused(tmp_path, f"^{re.escape(str(paths[1]))}: its pixels cannot be read")
+
+
+@pytest.mark.parametrize("then", ["gone", "cut", "no DICOM"])
+def test_a_file_that_changes_between_two_looks(tmp_path, then):
+    first, *_ = sorted(write_ct(tmp_path, anatomy()))
+    (series,) = find_series(tmp_path)
+    if then == "gone":
+        first.unlink()
+    else:
+        first.write_bytes(first.read_bytes()[:-20] if then == "cut" else b"not DICOM at all")
+    with pytest.raises(NasosegError, match=f"^{re.escape(str(first))}: changed or vanished while it was read"):
+        read_series(series)
 
 
 class PanicException(BaseException):

@@ -227,6 +227,11 @@ def test_studies_named_anew_in_every_slice_are_remarked(tmp_path):
     assert "the files name 5 studies" in read_ct(tmp_path).remarks[0]
 
 
+def test_two_studies_are_remarked(tmp_path):
+    write_ct(tmp_path, anatomy(), edit=lambda d, z: setattr(d, "StudyInstanceUID", uid("study", z > 2)))
+    assert "the files name 2 studies" in read_ct(tmp_path).remarks[0]
+
+
 def test_no_ct_lists_what_there_is(tmp_path):
     write_bystanders(tmp_path)
     with pytest.raises(NasosegError, match=r"no CT series found \(it holds .*1 RTDOSE") as raised:
