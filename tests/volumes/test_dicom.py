@@ -185,6 +185,8 @@ def test_every_slice_has_its_own_rescale(tmp_path):
         ("RescaleType", "hu"),
         ("SliceThickness", None),
         ("PixelRepresentation", None),
+        ("BitsStored", None),
+        ("HighBit", None),
     ],
 )
 def test_what_may_be_left_out_or_said_otherwise(tmp_path, keyword, value):
