@@ -20,6 +20,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -155,16 +156,25 @@ def test_rare_uncompressed_syntaxes(tmp_path, syntax):
 
 
 @pytest.mark.parametrize(("said", "remarked"), [("", True), ("00", False), ("01", True)])
-def test_a_method_that_may_lose_is_remarked(tmp_path, said, remarked):
+@pytest.mark.parametrize(
+    ("written", "named"), [(JPEG2000Lossless, JPEG2000), (JPEGLSLossless, JPEGLSNearLossless)], ids=["2000", "LS"]
+)
+def test_a_method_that_may_lose_is_remarked(tmp_path, written, named, said, remarked):
     hu = anatomy((2, 40, 36))
-    for path in write_ct(tmp_path, hu, syntax=JPEG2000Lossless):
+    for path in write_ct(tmp_path, hu, syntax=written):
         dataset = pydicom.dcmread(path)
-        dataset.file_meta.TransferSyntaxUID = JPEG2000  # with or without loss
+        dataset.file_meta.TransferSyntaxUID = named  # with or without loss
         dataset.LossyImageCompression = said
         dataset.save_as(path)
     ct = read_ct(tmp_path)
     assert np.array_equal(ct.volume.array, hu)
     assert bool(ct.remarks) == remarked
+
+
+def test_a_loss_before_is_remarked(tmp_path):
+    write_ct(tmp_path, anatomy(), edit=lambda dataset, z: setattr(dataset, "LossyImageCompression", "01"))
+    remark = "5 slices were compressed with loss, or with a method that may lose: HU are approximate"
+    assert read_ct(tmp_path).remarks == (remark,)
 
 
 def test_every_slice_has_its_own_rescale(tmp_path):
@@ -201,6 +211,29 @@ def test_what_may_be_left_out_or_said_otherwise(tmp_path, keyword, value):
     ct = read_ct(tmp_path)
     assert np.array_equal(ct.volume.array, hu)
     assert ct.remarks == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint32, np.int32])
+def test_pixels_of_one_and_four_bytes(tmp_path, dtype):
+    bits, signed = 8 * np.dtype(dtype).itemsize, np.dtype(dtype).kind == "i"
+    stored = np.random.default_rng(0).integers(-100 if signed else 0, 100, (3, 6, 8))
+    stored[:, 0, 0] = np.iinfo(dtype).min
+    stored[:, 0, 1] = 1 << bits - 2  # its highest bit but one
+
+    def resized(dataset, z):
+        dataset.BitsAllocated = dataset.BitsStored = bits
+        dataset.HighBit, dataset.PixelRepresentation = bits - 1, int(signed)
+        dataset.PixelData = stored[z].astype(dtype).tobytes()
+        dataset.PixelPaddingValue = 1 << bits - 2
+        dataset["PixelPaddingValue"].VR = "US" if bits == 8 else "UL"
+
+    write_ct(tmp_path, np.zeros(stored.shape), intercept=-5, edit=resized)
+    ct = read_ct(tmp_path)
+    expected = stored.astype(float) - 5
+    if bits == 32:
+        expected[:, 0, 1] = -1024  # 2^30 HU are no tissue
+    np.testing.assert_array_equal(ct.volume.array, expected.astype(ct.volume.array.dtype))
+    assert ct.volume.array.dtype == (np.float32 if dtype == np.int32 else np.int16)  # -2^31 HU are no 16 bits
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 6), (3, 6, 1)])

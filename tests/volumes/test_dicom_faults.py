@@ -65,7 +65,7 @@ def refused(folder, match, **options):
         ("BitsStored", 17, "BitsStored 17"),
         ("BitsStored", 0, "BitsStored 0"),
         ("BitsAllocated", 12, "BitsAllocated 12"),
-        ("BitsAllocated", None, "BitsAllocated 0, BitsStored 16, HighBit 15"),
+        ("HighBit", 16, "HighBit 16"),
         ("HighBit", 3, "HighBit 3"),
         ("NumberOfFrames", "5", "found 96 bytes of pixels, expected 480 bytes|frames in a file of one slice"),
         ("Rows", 60000, "expected 1 to 16384"),
