@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from generated_dicom import AXIAL, anatomy, uid, write_ct, write_enhanced_ct, write_other
 from pydicom.uid import (
+    CTImageStorage,
     ImplicitVRLittleEndian,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
@@ -180,11 +181,12 @@ def test_twenty_series_are_listed(tmp_path, count):
     assert lines[20:] == ["  and 1 more"] * (count > 20)
 
 
-@pytest.mark.parametrize("choice", ["3", "0", "2.25", "1.2.3", "", "bone"])
+@pytest.mark.parametrize("choice", ["3", "0", "2.25", "1.2.3", "1.2.826", "", "bone"])
 def test_a_choice_that_fits_none_or_several_is_refused(tmp_path, choice):
     write_ct(tmp_path / "a", anatomy(), series="soft")
     write_ct(tmp_path / "b", anatomy(), series="bone")
-    with pytest.raises(NasosegError, match=r"2 CT series, (none|2) of which fits --series"):
+    found = 2 if choice == "1.2.826" else "none"  # how both begin
+    with pytest.raises(NasosegError, match=rf"2 CT series, {found} of which fits --series"):
         read_ct(tmp_path, series=choice)
 
 
@@ -225,6 +227,52 @@ def test_studies_named_anew_in_every_slice_are_remarked(tmp_path):
 
     write_ct(tmp_path, anatomy(), edit=renamed)
     assert "the files name 5 studies" in read_ct(tmp_path).remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("modality", "sop_class", "kind"),
+    [
+        ("", CTImageStorage, "ct"),
+        ("CT", "", "ct"),
+        ("", "", "other"),
+        ("CT", MRImageStorage, "secondary"),
+        ("PT", CTImageStorage, "other"),
+    ],
+)
+def test_what_an_image_is_where_an_anonymiser_emptied_its_elements(tmp_path, modality, sop_class, kind):
+    for path in write_ct(tmp_path, anatomy()):
+        dataset = pydicom.dcmread(path)
+        dataset.Modality, dataset.SOPClassUID = modality, sop_class
+        del dataset.file_meta.MediaStorageSOPClassUID
+        dataset.save_as(path, enforce_file_format=False)
+    (series,) = find_series(tmp_path)
+    assert (series.kind, series.slices) == (kind, 5)
+
+
+def test_a_projection_is_a_secondary_picture(tmp_path):
+    write_ct(tmp_path, anatomy(), edit=as_projection)
+    assert [series.kind for series in find_series(tmp_path)] == ["secondary"]
+
+
+def test_modalities_of_one_series_uid_are_two_series(tmp_path):
+    same = {"SeriesInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2.4"}
+    write_other(tmp_path / "mr.dcm", "MR", MRImageStorage, **same)
+    write_other(tmp_path / "pt.dcm", "PT", PositronEmissionTomographyImageStorage, **same)
+    assert [series.modality for series in find_series(tmp_path)] == ["MR", "PT"]
+
+
+def test_a_patient_without_identifier_and_study_is_his_folder(tmp_path):
+    def unnamed(dataset, z):
+        dataset.PatientID = dataset.StudyInstanceUID = ""
+
+    write_ct(tmp_path / "a", anatomy(), edit=unnamed)
+    assert find_series(tmp_path)[0].patient == str(tmp_path / "a")
+
+
+def test_a_series_of_two_slices_is_chosen_before_one_of_one(tmp_path):
+    write_ct(tmp_path / "a", anatomy((2, 4, 4)), series="two")
+    write_ct(tmp_path / "b", anatomy((1, 4, 4)), series="one")
+    assert read_ct(tmp_path).volume.array.shape == (2, 4, 4)
 
 
 def test_two_studies_are_remarked(tmp_path):
