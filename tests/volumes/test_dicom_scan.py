@@ -10,6 +10,7 @@ import pytest
 from generated_dicom import AXIAL, anatomy, uid, write_ct, write_enhanced_ct, write_other
 from pydicom.uid import (
     CTImageStorage,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
@@ -247,6 +248,7 @@ def test_what_an_image_is_where_an_anonymiser_emptied_its_elements(tmp_path, mod
         dataset.save_as(path, enforce_file_format=False)
     (series,) = find_series(tmp_path)
     assert (series.kind, series.slices) == (kind, 5)
+    assert series.modality == (modality or ("CT" if kind == "ct" else ""))
 
 
 def test_a_projection_is_a_secondary_picture(tmp_path):
@@ -333,13 +335,14 @@ def test_one_slice_of_a_series_by_its_path(tmp_path):
         read_ct(path)
 
 
-def test_files_without_preface(tmp_path):
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_preface(tmp_path, implicit):
     hu = anatomy()
-    for path in write_ct(tmp_path, hu, syntax=ImplicitVRLittleEndian):
+    for path in write_ct(tmp_path, hu, syntax=ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian):
         dataset = pydicom.dcmread(path)
         del dataset.file_meta
         dataset.preamble = None
-        pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True)
+        pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=True)
         assert path.read_bytes()[128:132] != b"DICM"
     assert np.array_equal(read_ct(tmp_path).volume.array, hu)
 
