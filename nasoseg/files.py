@@ -1,21 +1,27 @@
 """Files and folders that are whole or not there."""
 
 import os
+import platform
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # of a folder that several machines share, without its name
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; it gets its final name when the block ends well.
 
-    The bytes are on the disk before the name is given, and the temporary file is gone whatever happens. It keeps the
-    ending of ``path``, which some writers go by.
+    The bytes are on the disk before the name is given, and the temporary file is gone whatever happens; one that a
+    killed process of this machine left is removed by the next to write there. It keeps the ending of ``path``, which
+    some writers go by.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{_HOST}-{os.getpid()}.tmp.{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -45,6 +51,27 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         _remove(old)
     finally:
         _remove(temporary)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of ``path`` whose process has ended: another that writes there now keeps its own."""
+    begins, ends = f".{_HOST}-", f".tmp.{path.name}"
+    if os.name != "posix" or not path.parent.is_dir():  # elsewhere a process cannot be asked without ending it
+        return
+    for name in os.listdir(path.parent):
+        process = name.removeprefix(begins).removesuffix(ends)
+        if name == f"{begins}{process}{ends}" and process.isdecimal() and not _runs(int(process)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; a name that nobody gave
+        pass
+    return True
 
 
 def _remove(path: Path) -> None:

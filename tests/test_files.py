@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from nasoseg.files import whole_file, whole_folder
@@ -31,6 +36,38 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path):
         fail_at(path, whole_folder)
     assert [p.name for p in path.iterdir()] == ["second.txt"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from nasoseg.files import whole_file
+with whole_file(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signal 9")
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    with subprocess.Popen([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)]) as child:
+        assert child.wait() == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    others = [
+        left.with_name(left.name.replace("a.txt", "b.txt")),
+        left.with_name(left.name.replace(f"-{child.pid}.", f"-{os.getppid()}.")),  # which still runs
+        left.with_name(left.name.replace(f"-{child.pid}.", "-1.")),  # another user's, or our own
+        left.with_name(left.name.replace(f"-{child.pid}.", "-99999999999999999999.")),
+        left.with_name(left.name.replace(f"-{child.pid}.", "-x.")),
+        left.with_name(f".00000000-{child.pid}.tmp.a.txt"),  # another machine's
+        left.with_name(f".{child.pid}.tmp.a.txt"),
+    ]
+    for other in others:
+        other.write_text("")
+    with whole_file(path) as temporary:
+        assert not left.exists()
+        temporary.write_text("whole")
+    assert {*tmp_path.iterdir()} == {path, *others}
 
 
 def test_what_a_killed_process_left_does_not_get_in(tmp_path):
