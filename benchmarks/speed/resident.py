@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of(__doc__, rounds=1)
     parser.add_argument("--slices", type=int, nargs="+", default=[1000, 100_000], help="of a store")
     parser.add_argument("--workers", type=int, default=4, help="data workers of the training")
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=2, help="slices; what the network keeps of each is most of it")
     parser.add_argument("--steps", type=int, default=8, help="of training, and batches of validation")
     parser.add_argument("--depth", type=int, default=600, help="slices of a scan")
     parser.add_argument("--structures", type=int, default=64, help="of the scan")
