@@ -234,7 +234,7 @@ def test_contours_not_parallel_to_the_slices(ct, tmp_path):
     assert np.array_equal(read_one(ct, tmp_path, (kind, rounded))[0], expected((2, -3.5, 3.5)))
 
 
-@pytest.mark.parametrize(("x", "size"), [(7, 1.5), (0, 1.5)], ids=["apart", "a hole"])
+@pytest.mark.parametrize(("x", "size"), [(7, 1.5), (0, 1.5), (0, 5.5)], ids=["apart", "a hole", "around"])
 def test_contours_that_do_not_cross_are_not_remarked(ct, tmp_path, x, size):
     mask, remarks = read_one(ct, tmp_path, square(6, -3.5, 3.5), square(6, -size, size, x=x))
     assert mask.any()
