@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
@@ -93,14 +94,17 @@ class CaptionedFigure:
             NasosegError: If a file cannot be written.
         """
         pdf, png = (Path(f"{os.fspath(stem)}.{ending}") for ending in ("pdf", "png"))
+        # Drawn in memory: on a full disk matplotlib's PDF file fails again as it closes, with an error of its own.
+        vectors, dots = BytesIO(), BytesIO()
+        with house_style():
+            FigureCanvasPdf(self.figure).print_figure(vectors, format="pdf", metadata={"CreationDate": None})
+            FigureCanvasAgg(self.figure).print_figure(
+                dots, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}
+            )
         try:
-            with house_style():
-                with whole_file(pdf) as temporary:
-                    FigureCanvasPdf(self.figure).print_figure(temporary, format="pdf", metadata={"CreationDate": None})
-                with whole_file(png) as temporary:
-                    FigureCanvasAgg(self.figure).print_figure(
-                        temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}
-                    )
+            for path, drawn in ((pdf, vectors), (png, dots)):
+                with whole_file(path) as temporary:
+                    temporary.write_bytes(drawn.getvalue())
         except OSError as error:
             raise NasosegError(
                 f"{pdf}: could not be written ({error}): free disk space, choose another --out"

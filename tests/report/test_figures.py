@@ -1,5 +1,7 @@
 """Figures are tested by what they say: numbers, names, counts and marks; not by pixels."""
 
+from pathlib import Path
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from matplotlib.patches import PathPatch
 
 from nasoseg.errors import NasosegError
 from nasoseg.evaluation import compare, leakage
+from nasoseg.files import whole_file
 from nasoseg.report.boxes import boxes_figure, structures_figure
 from nasoseg.report.figure_style import method_looks, structure_looks, wrapped
 from nasoseg.report.folds import folds_figure
@@ -202,3 +205,21 @@ def test_long_names_are_broken_then_shortened_in_the_middle():
     one, other = (wrapped(f"averyveryverylongname{i}", width_mm=15, lines=1) for i in (1, 2))
     assert len(one) == len(other) == 10
     assert one != other
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_disk_that_is_full_is_said(tmp_path, results):
+    """matplotlib, writing a PDF itself, ended in an AttributeError."""
+    drawn = folds_figure(read_protocols(results))
+    temporary = whole_file_name(tmp_path / "fig4.pdf")
+    temporary.symlink_to("/dev/full")
+    with pytest.raises(NasosegError, match=r"fig4\.pdf: could not be written \(.*No space left on device"):
+        drawn.write(tmp_path / "fig4")
+    assert not (tmp_path / "fig4.pdf").exists()
+
+
+def whole_file_name(path: Path) -> Path:
+    with whole_file(path) as temporary:
+        temporary.write_bytes(b"")
+    path.unlink()
+    return temporary
