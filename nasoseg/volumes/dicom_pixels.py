@@ -74,7 +74,7 @@ def _stored(slices: Sequence[Slice], counts: Counts) -> Iterator[tuple[int, npt.
         try:
             at = slices[indices[0]].stored.at
             if at is None:
-                dataset = dcmread(path)
+                dataset = dcmread(path, force=True)  # some lack the preamble
                 for index in indices:
                     yield index, _decoded(dataset, slices[index], counts)
             else:

@@ -12,8 +12,10 @@ from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGLSLossless,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
+    RLELossless,
     RTDoseStorage,
     RTPlanStorage,
     RTStructureSetStorage,
@@ -344,6 +346,15 @@ def test_files_without_preface(tmp_path, implicit):
         dataset.preamble = None
         pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=True)
         assert path.read_bytes()[128:132] != b"DICM"
+    assert np.array_equal(read_ct(tmp_path).volume.array, hu)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless], ids=lambda s: s.keyword)
+def test_compressed_files_without_preamble(tmp_path, syntax):
+    hu = anatomy((3, 40, 36))
+    for path in write_ct(tmp_path, hu, syntax=syntax):
+        path.write_bytes(path.read_bytes()[132:])
+        assert path.read_bytes()[:2] == b"\x02\x00"  # its group 2 is there
     assert np.array_equal(read_ct(tmp_path).volume.array, hu)
 
 
