@@ -5,7 +5,7 @@ import platform
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # of a folder that several machines share, without its name
@@ -55,13 +55,14 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of ``path`` whose process has ended: another that writes there now keeps its own."""
-    begins, ends = f".{_HOST}-", f".tmp.{path.name}"
-    if os.name != "posix" or not path.parent.is_dir():  # elsewhere a process cannot be asked without ending it
+    if os.name != "posix":  # elsewhere a process cannot be asked without ending it
         return
-    for name in os.listdir(path.parent):
-        process = name.removeprefix(begins).removesuffix(ends)
-        if name == f"{begins}{process}{ends}" and process.isdecimal() and not _runs(int(process)):
-            path.with_name(name).unlink(missing_ok=True)
+    begins, ends = f".{_HOST}-", f".tmp.{path.name}"
+    with suppress(OSError):  # what cannot be listed or removed stays, and hinders no one
+        for name in os.listdir(path.parent):
+            process = name.removeprefix(begins).removesuffix(ends)
+            if name == f"{begins}{process}{ends}" and process.isdecimal() and not _runs(int(process)):
+                path.with_name(name).unlink()
 
 
 def _runs(process: int) -> bool:

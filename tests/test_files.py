@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,25 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_
         assert not left.exists()
         temporary.write_text("whole")
     assert {*tmp_path.iterdir()} == {path, *others}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_a_leftover_that_cannot_be_removed_hinders_nobody(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    with subprocess.Popen([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)]) as child:
+        child.wait()
+    (left,) = tmp_path.iterdir()
+    remove = Path.unlink
+
+    def unlink(self, **how):
+        if self == left:  # another user's, in a folder where each removes his own only
+            raise PermissionError(1, "Operation not permitted")
+        remove(self, **how)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with whole_file(path) as temporary:
+        temporary.write_text("whole")
+    assert {*tmp_path.iterdir()} == {path, left}
 
 
 def test_what_a_killed_process_left_does_not_get_in(tmp_path):
