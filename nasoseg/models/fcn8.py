@@ -65,8 +65,8 @@ class FCN8(nn.Module):
         self.score_fc7 = nn.Conv2d(fc_width, classes, 1)
         self.score_pool4 = nn.Conv2d(512, classes, 1)
         self.score_pool3 = nn.Conv2d(256, classes, 1)
-        self.double_fc7 = _bilinear(classes, factor=2)
-        self.double_pool4 = _bilinear(classes, factor=2)
+        self.double_fc7 = _doubling(classes)
+        self.double_pool4 = _doubling(classes)
         self.bias = nn.Parameter(torch.full((classes, 1, 1), math.log(prior / (1 - prior))))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,10 +94,10 @@ def _vgg16(in_channels: int) -> nn.Sequential:
     return features
 
 
-def _bilinear(classes: int, *, factor: int) -> nn.ConvTranspose2d:
-    """Make a transposed convolution that interpolates each class for itself, ``factor`` times as large."""
-    up = nn.ConvTranspose2d(classes, classes, 2 * factor, stride=factor, padding=factor // 2, bias=False)
-    line = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
+def _doubling(classes: int) -> nn.ConvTranspose2d:
+    """Make a transposed convolution that starts as bilinear interpolation of each class for itself, twice as large."""
+    up = nn.ConvTranspose2d(classes, classes, 4, stride=2, padding=1, bias=False)
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     with torch.no_grad():
         up.weight.zero_()
         up.weight[range(classes), range(classes)] = torch.outer(line, line)

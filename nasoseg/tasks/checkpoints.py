@@ -35,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         final = Path(path)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            for left in final.parent.glob(f".*.tmp.{final.name}"):  # by a process that was killed while saving
+            for left in final.parent.glob(f".*.tmp.{final.name}"):  # of a killed save, on any machine
                 left.unlink(missing_ok=True)
             with whole_file(final) as temporary:
                 _save(checkpoint, temporary)

@@ -154,9 +154,7 @@ def test_the_figure_has_a_panel_per_patient_and_method_with_names_sides_scale_an
 def test_names_of_low_rows_do_not_run_into_each_other(small_store, folders):
     """Many panels make low rows; a name as long as two of them is broken."""
     many = {f"m{i}": folders["truthful"] for i in range(5)}
-    picks = [
-        Pick(KEY, rule, 1.0) for rule in [f"the {rule} of all that were tested" for rule in ("best", "median", "worst")]
-    ]
+    picks = [Pick(KEY, f"the {which} of all that were tested", 1.0) for which in ("best", "median", "worst")]
     figure = samples_figure(small_store, many, picks=picks, structures=["Mandible"]).figure
     FigureCanvasAgg(figure).draw()
     boxes = [text.get_window_extent() for text in figure.texts]
