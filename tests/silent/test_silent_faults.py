@@ -118,7 +118,8 @@ FAULTS = {
         "volumes/test_nifti.py::test_ct_applies_slope_and_intercept_and_rounds", {},
     ),
     "wrong rescale slope": Fault(
-        dicom_pixels, "_to_hu", with_slope_of_1, "volumes/test_dicom_pixels.py::test_every_slice_has_its_own_rescale", {},
+        dicom_pixels, "_to_hu", with_slope_of_1,
+        "volumes/test_dicom_pixels.py::test_every_slice_has_its_own_rescale", {},
     ),
     "spacing ignored": Fault(
         surface, "_nearest_mm", with_spacing_1, "metrics/test_surface.py::test_shifted_cube_by_hand", {},
