@@ -11,13 +11,11 @@ share would be another loss, and make another model. Every process must then cal
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
 from nasoseg.heads import Head, one_label
+from nasoseg.pixel_sums import LARGEST_LOGIT, PixelSums, sum_pixels
 
-_LARGEST_LOGIT = 1e30
-"""Beyond it a sum of differences of logits could leave float32's range (3.4e38)."""
 _LARGEST_WEIGHT = 30.0
 """Of a small structure's pixels in the balanced focal loss: a few pixels of a crop must not drown all others."""
 
@@ -56,21 +54,21 @@ class DiceLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
         _check_shapes(logits, target, annotated, self.head)
-        p, q = _both_sides(logits.float(), self.head)
-        r = target.float()
-        known = torch.ones(r.shape[:2], device=r.device) if annotated is None else annotated.float()
+        sums = sum_pixels(logits, target) if self.head == "multilabel" else _sums_of_classes(logits, target)
+        return self.of_sums(sums, target, annotated)
+
+    def of_sums(self, sums: PixelSums, target: Tensor, annotated: Tensor | None) -> Tensor:
+        """Return the loss for the sums over pixels."""
+        known = _known(target, annotated)
+        pixels = torch.full_like(known, target.shape[2] * target.shape[3])
+        totals = torch.stack([pixels, sums.drawn, sums.wrong, sums.missed]) * known
+        pixels, drawn, wrong, missed = _of_all_processes(totals.sum(dim=1))
+        hit, false, empty = drawn - missed, wrong - missed, pixels - drawn
+        hit_outside = empty - false
         e, e_below = self.epsilon, self.epsilon * (1 if self.printed else 2)
-
-        def total(x: Tensor) -> Tensor:
-            return (x.sum(dim=(2, 3)) * known).sum(dim=0)
-
-        sums = torch.stack(
-            [total(p * r), total(p + r), total(q * (1 - r)), total(q + 1 - r), total(r), known.sum(dim=0)]
-        )
-        hit, size, hit_outside, size_outside, drawn, images = _of_all_processes(sums)
-        inside = (hit + e) / (size + e_below)
-        outside = (hit_outside + e) / (size_outside + e_below)
-        counted = ((images if self.absent else drawn) > 0).float()
+        inside = (hit + e) / (drawn + hit + false + e_below)
+        outside = (hit_outside + e) / (empty + hit_outside + missed + e_below)
+        counted = ((pixels if self.absent else drawn) > 0).float()
         mean: Tensor = ((1 - inside - outside) * counted).sum() / counted.sum().clamp(min=1)
         return mean
 
@@ -110,22 +108,20 @@ class FocalLoss(nn.Module):
         _check_shapes(logits, target, annotated, self.head)
         if self.head == "multiclass":
             return self._multiclass(logits.float(), target, annotated)
-        # > 0 where the prediction is right
-        toward = torch.where(target.bool(), logits, -logits).float().clamp(min=-_LARGEST_LOGIT)
-        weight = torch.where(target.bool(), self.alpha, 1 - self.alpha)
-        # (1 - p_t)^g = exp(-g softplus(toward)): unlike a power, its gradient is finite for g < 1 as well.
-        losses = weight * torch.exp(-self.gamma * F.softplus(toward)) * F.softplus(-toward)
-        known = torch.ones(target.shape[:2], device=losses.device) if annotated is None else annotated.float()
-        of_images = losses.mean(dim=(2, 3)) * known
+        return self.of_sums(sum_pixels(logits, target, alpha=self.alpha, gamma=self.gamma), target, annotated)
+
+    def of_sums(self, sums: PixelSums, target: Tensor, annotated: Tensor | None) -> Tensor:
+        """Return the loss of overlapping structures for the sums over pixels."""
+        known = _known(target, annotated)
+        of_images = sums.focal / (target.shape[2] * target.shape[3]) * known
         if self.balanced:
-            drawn = (target.sum(dim=(2, 3)) * known).sum(dim=0)
-            of_images = of_images * _balance(drawn, training=losses.requires_grad)
+            of_images = of_images * _balance((sums.drawn * known).sum(dim=0), training=of_images.requires_grad)
         return _mean(of_images.sum(), known.sum())
 
     def _multiclass(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
         truth = one_label(target if annotated is None else target.bool() & annotated[:, :, None, None].bool())
         log_p = (
-            _merge_unknown(logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT).log_softmax(dim=1), annotated)
+            _merge_unknown(logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT).log_softmax(dim=1), annotated)
             .gather(1, truth.unsqueeze(1))
             .squeeze(1)
         )
@@ -176,8 +172,12 @@ class DiceFocalLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
-        dice = self.dice(logits, target, annotated)
-        focal = self.focal(logits, target, annotated)
+        if self.focal.head == "multilabel":
+            _check_shapes(logits, target, annotated, self.focal.head)
+            sums = sum_pixels(logits, target, alpha=self.focal.alpha, gamma=self.focal.gamma)  # one way through memory
+            dice, focal = (loss.of_sums(sums, target, annotated) for loss in (self.dice, self.focal))
+        else:
+            dice, focal = (loss(logits, target, annotated) for loss in (self.dice, self.focal))
         mixed: Tensor = self.beta * dice + (1 - self.beta) * focal
         return mixed
 
@@ -209,12 +209,17 @@ class StagedLoss(nn.Module):
         return mean / sum(weights), losses
 
 
-def _both_sides(logits: Tensor, head: Head) -> tuple[Tensor, Tensor]:
-    """Return p and 1 - p (b, k, h, w), each exact where it is small."""
-    if head == "multilabel":
-        return logits.sigmoid(), (-logits).sigmoid()
-    p = logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT).softmax(dim=1)[:, 1:]
-    return p, 1 - p
+def _sums_of_classes(logits: Tensor, target: Tensor) -> PixelSums:
+    """Sum over the pixels of multiclass logits (b, k + 1, h, w) and masks (b, k, h, w); the focal loss is left at 0."""
+    p = logits.float().clamp(-LARGEST_LOGIT, LARGEST_LOGIT).softmax(dim=1)[:, 1:]
+    r = target.float()
+    drawn, missed, false = (x.sum(dim=(2, 3)) for x in (r, (1 - p) * r, p * (1 - r)))
+    return PixelSums(drawn, missed + false, missed, torch.zeros_like(drawn))
+
+
+def _known(target: Tensor, annotated: Tensor | None) -> Tensor:
+    """Return which structures (b, k) were annotated in masks (b, k, h, w), as float32."""
+    return torch.ones(target.shape[:2], device=target.device) if annotated is None else annotated.float()
 
 
 def _mean(total: Tensor, count: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case "${1:-}" in
-  losses) code=(nasoseg/losses.py) tests=(tests/test_losses.py tests/test_loss_arguments.py) ;;
+  losses) code=(nasoseg/losses.py nasoseg/pixel_sums.py)
+          tests=(tests/test_losses.py tests/test_loss_arguments.py tests/test_pixel_sums.py) ;;
   splits) code=(nasoseg/data/splits.py nasoseg/data/split_file.py nasoseg/data/stratification.py)
           tests=(tests/data/test_splits.py) ;;
   metrics) code=('nasoseg/metrics/*') tests=(tests/metrics) ;;

@@ -30,6 +30,7 @@ loaded=()
 [ -z "$store" ] || loaded=(--store "$store")
 if [ "$quick" ]; then
   run step --threads "$threads" --rounds 3 --modes eager channels-last bf16
+  run loss --threads "$threads" --rounds 5
   run loading --rounds 5 --count 32 "${loaded[@]}"
   run epoch --threads "$threads" --rounds 2 --batches 3 --batch 4 --patients 5 --slices 8
   run validation --rounds 2 --slices 24
@@ -38,6 +39,7 @@ if [ "$quick" ]; then
   run resident --slices 1000 --depth 60
 else
   run step --threads "$threads" --modes eager channels-last bf16 compile
+  run loss --threads "$threads"
   run loading "${loaded[@]}"
   run epoch --threads "$threads"
   run validation

@@ -36,6 +36,7 @@ store=$work/phantom.h5
 generating=$!
 run step_128 step --sizes 128 --rounds 10 --modes eager channels-last bf16
 run step_512 step --sizes 512 --rounds 5 --modes eager channels-last bf16
+run loss loss --shapes 16,10,512,512 16,64,512,512
 wait "$generating"
 run epoch epoch --store "$store" --workers "$workers" --batch 16 --batches 60 --resident 60 --precision bf16-mixed --rounds 2
 run epoch_wide epoch --store "$store" --workers "$workers" --batch 16 --batches 60 --resident 60 --precision bf16-mixed \

@@ -12,11 +12,12 @@ SMALLEST = {
     "validation": "--slices 5 --side 32 --width 2 --rounds 1 --only nasoseg surface-distance AUROC",
     "inference": "--slices 3 --side 32 --width 2 --rounds 1 --only eager",
     "growth": "--slices 8 16 --depths 2 4 --structures 1 2 --side 32 --rounds 1",
+    "loss": "--shapes 2,3,8,8 --rounds 1 --only nasoseg tensors",
     "resident": "--slices 20 --steps 1 --batch 2 --workers 1 --depth 4 --structures 3 --side 32 --width 2",
 }
 FIRST_COLUMN = {
     "step": "mode", "loading": "way", "epoch": "network", "validation": "epoch", "inference": "way", "growth": "slices",
-    "resident": "slices",
+    "resident": "slices", "loss": "shape",
 }  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def test_ours(script, tmp_path):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("script", ["step", "loading", "validation", "inference"])
+@pytest.mark.parametrize("script", ["step", "loss", "loading", "validation", "inference"])
 @pytest.mark.filterwarnings("ignore")  # the peers' own
 def test_with_peers(script, tmp_path):
     arguments = SMALLEST[script].partition("--only")[0]
