@@ -39,6 +39,7 @@ SMALL = {  # the methods that can be made small enough to run end to end
     "two_stage": NARROW,
     "unet_msp": NARROW,
     "two_stage_no_msp": NARROW,
+    "two_stage_half": NARROW,
     "segformer": [],
     "mask_rcnn": TINY_MASK_RCNN,
 }
