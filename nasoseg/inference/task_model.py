@@ -10,6 +10,7 @@ from torch import Tensor
 from nasoseg.errors import NasosegError
 from nasoseg.heads import probabilities
 from nasoseg.inference.model import Model, Precision
+from nasoseg.models.folding import fold_normalisation
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.memory import is_out_of_memory
 
@@ -18,7 +19,8 @@ class TaskModel(Model):
     """Run a task where it is.
 
     Args:
-        task: In evaluation mode.
+        task: In evaluation mode. It stays as it is, and must not be trained on while this is used: batch normalisations
+            are folded into the weights of convolutions, of now.
         precision: What its network computes in; probabilities are float32 either way.
 
     Raises:
@@ -31,7 +33,7 @@ class TaskModel(Model):
         on_gpu = task.device.type == "cuda"
         if precision == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise NasosegError(f"precision: {torch.cuda.get_device_name(task.device)} has no bfloat16: use 32")
-        self.task = task
+        self.task = fold_normalisation(task)
         self.precision = precision
         self.labels = task.labels
         self.head = task.head
