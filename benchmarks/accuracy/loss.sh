@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # What a, g, b and e of the loss do, on the validation patients of fold 0; no test fold is read.
-#   bash benchmarks/accuracy/loss.sh openkbp.h5 runs/loss
-# Each variant trains the two-stage network for EPOCHS x BATCHES x 16 slices; the last lines are the table.
+#   bash benchmarks/accuracy/loss.sh openkbp.h5 runs/loss [ARGUMENT ...]
+# Each variant trains the two-stage network for EPOCHS x BATCHES x 16 slices; the last lines are the table. Arguments
+# after OUT go to every fit, such as --trainer.precision bf16-mixed.
 set -euo pipefail
-store=${1:?"usage: loss.sh STORE OUT"}
-out=${2:?"usage: loss.sh STORE OUT"}
+store=${1:?"usage: loss.sh STORE OUT [ARGUMENT ...]"}
+out=${2:?"usage: loss.sh STORE OUT [ARGUMENT ...]"}
+shift 2
 epochs=${EPOCHS:-4}
 batches=${BATCHES:-90}
 here=$(dirname "$0")
@@ -25,7 +27,7 @@ for variant in "${variants[@]}"; do
   python -m nasoseg fit --config "$here/openkbp.yaml" --config "$here/methods/two_stage.yaml" \
     --data.store "$store" --data.fold 0 --test_at_end false --run "$run" --force true \
     --trainer.max_epochs "$epochs" --trainer.limit_train_batches "$batches" \
-    --model.init_args.lr_scheduler.init_args.T_max "$epochs" "${loss[@]}"
+    --model.init_args.lr_scheduler.init_args.T_max "$epochs" "${loss[@]}" "$@"
 done
 python - "$out" "${variants[@]}" <<'PYTHON'
 import sys
