@@ -106,7 +106,11 @@ def from_axial(array: npt.NDArray[Any], original: Geometry) -> npt.NDArray[Any]:
     Args:
         array: Voxels (slice, row, column) on the grid ``original.axial()``.
         original: The grid to return to.
+
+    Returns:
+        A new array. It keeps slices together in memory, as NIfTI files do: bringing them into another order and back
+        would take most of the time of writing one.
     """
     axes, flips = original.axial_axes()
     unflipped = array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-    return np.ascontiguousarray(unflipped.transpose(np.argsort(axes)))
+    return unflipped.transpose(np.argsort(axes)).copy(order="K")

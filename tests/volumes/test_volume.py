@@ -14,7 +14,17 @@ from nasoseg.volumes.volume import AXIAL_DIRECTIONS_LPS, Geometry, Volume, from_
 @settings(deadline=None, max_examples=200)
 def test_axial_and_back_is_the_identity(grid):
     volume = Volume(numbered(grid.shape), grid)
-    assert np.array_equal(from_axial(volume.axial().array, grid), volume.array)
+    axial = volume.axial().array
+    back = from_axial(axial, grid)
+    assert np.array_equal(back, volume.array)
+    assert not np.shares_memory(back, axial)
+    assert min(back.strides) > 0  # torch takes no others
+
+
+def test_back_from_axial_slices_stay_together_in_memory():
+    turned = Geometry((6, 5, 4), np.diag([-1.0, 1, 2, 1]))  # columns to the right, rows, slices: as NIfTI mostly is
+    back = from_axial(np.zeros((4, 5, 6), np.uint8), turned)
+    assert back.strides == (1, 6, 30)
 
 
 @given(grids(), st.data())
