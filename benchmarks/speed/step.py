@@ -138,7 +138,7 @@ def make_step(network: nn.Module, count: int, side: int, *, mode: str, device: s
     annotated = torch.ones(count, len(OPENKBP), dtype=torch.bool, device=device)
     loss_of = StagedLoss(DiceFocalLoss())
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
-    run: Callable[[Tensor], Any] = torch.compile(network) if mode.startswith("compile") else network
+    run: Callable[[Tensor], Any] = torch.compile(network, dynamic=False) if mode.startswith("compile") else network
 
     def precision() -> AbstractContextManager[Any]:
         return torch.autocast(device.partition(":")[0], torch.bfloat16) if "bf16" in mode else nullcontext()
