@@ -56,7 +56,7 @@ class _PixelSums(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, target: Tensor, alpha: float, gamma: float | None) -> tuple[Tensor, ...]:
         ctx.save_for_backward(logits, target)
         ctx.alpha, ctx.gamma = alpha, gamma
-        sums = [torch.zeros_like(logits[:, :, 0, 0]).float() for _ in range(4)]
+        sums = [logits.new_zeros(logits.shape[:2]).float() for _ in range(4)]
         drawn, wrong, missed, focal = sums
         for block in _blocks(logits):
             r, w, ce, powered = _pixels(logits[block], target[block], gamma)

@@ -50,6 +50,24 @@ def weighted(sums: PixelSums) -> Tensor:
     return (weight * (sums.wrong - 3 * sums.missed + 0.7 * sums.focal)).sum()
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_blocks_are_small_and_hold_every_pixel_once(shape):
+    seen = torch.zeros(shape)
+    blocks = list(pixel_sums._blocks(seen))
+    for block in blocks:
+        seen[block] += 1
+    assert (seen == 1).all()
+    sizes = [(*seen[block].shape, seen[block].numel()) for block in blocks]
+    assert all(pixels <= 200 or (images, rows) == (1, 1) for images, _, rows, _, pixels in sizes)
+    assert len(blocks) <= 2 * seen.numel() / 200 + shape[0] * shape[2] * (shape[1] * shape[3] > 200)
+
+
+def test_a_device_works_on_larger_blocks():
+    on_device = torch.empty(2, 3, 100, 100, device="meta")
+    assert len(list(pixel_sums._blocks(on_device))) == 1
+    assert len(list(pixel_sums._blocks(torch.empty(2, 3, 100, 100)))) == 200
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.0])
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
