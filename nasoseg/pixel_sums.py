@@ -47,7 +47,7 @@ def sum_pixels(logits: Tensor, target: Tensor, *, alpha: float = 0.5, gamma: flo
         alpha: a of the focal loss.
         gamma: g of the focal loss; None leaves its sum at 0.
     """
-    sums = _PixelSums.apply(logits, target, alpha, gamma)  # type: ignore[no-untyped-call]
+    sums = _PixelSums.apply(logits, target, alpha, gamma)  # type: ignore[no-untyped-call]  # torch's own
     return PixelSums(*sums)
 
 
@@ -59,13 +59,13 @@ class _PixelSums(torch.autograd.Function):
         sums = [logits.new_zeros(logits.shape[:2]).float() for _ in range(4)]
         drawn, wrong, missed, focal = sums
         for block in _blocks(logits):
-            r, w, ce, powered = _pixels(logits[block], target[block], gamma)
+            r, w, factors = _pixels(logits[block], target[block], gamma)
             images = block[0]
             drawn[images] += r.sum(dim=(2, 3))
             wrong[images] += w.sum(dim=(2, 3))
             missed[images] += (w * r).sum(dim=(2, 3))
-            if powered is not None:
-                losses = powered * ce
+            if factors is not None:
+                losses = factors[0] * factors[1]
                 outside = (1 - alpha) * losses.sum(dim=(2, 3))
                 focal[images] += outside + (2 * alpha - 1) * losses.mul_(r).sum(dim=(2, 3))
         ctx.mark_non_differentiable(drawn)
@@ -77,11 +77,12 @@ class _PixelSums(torch.autograd.Function):
         logits, target = ctx.saved_tensors
         gradient = torch.empty_like(logits)
         for block in _blocks(logits):
-            r, w, ce, powered = _pixels(logits[block], target[block], ctx.gamma)
+            r, w, factors = _pixels(logits[block], target[block], ctx.gamma)
             a, b, c = (g[block[0], :, None, None] for g in (of_wrong, of_missed, of_focal))
             right = 1 - w
             found = (w * right).mul_(torch.addcmul(a, b, r))  # dw/dv = w (1 - w)
-            if powered is not None:
+            if factors is not None:
+                powered, ce = factors
                 # d(w^g ce)/dv = w^g (g (1 - w) ce + w)
                 steep = torch.addcmul(w, right, ce, value=ctx.gamma).mul_(powered)
                 found.addcmul_(steep, torch.addcmul((1 - ctx.alpha) * c, (2 * ctx.alpha - 1) * c, r))
@@ -89,18 +90,18 @@ class _PixelSums(torch.autograd.Function):
         return gradient, None, None, None
 
 
-def _pixels(logits: Tensor, target: Tensor, gamma: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return r, w, -log(1 - w) and w^g of a block; without g the last is None and the one before it without meaning."""
+def _pixels(logits: Tensor, target: Tensor, gamma: float | None) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """Return r and w of a block, and with g the factors of the focal loss, w^g and ce = -log(1 - w)."""
     r = target.bool().float().contiguous()
     x = logits.float().contiguous().clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
     v = torch.addcmul(x, x, r, value=-2)  # x where r = 0, -x where r = 1
     w = v.sigmoid()
     if gamma is None:
-        return r, w, v, None
+        return r, w, None
     ce = F.softplus(v)
     if gamma in (1, 2):
-        return r, w, ce, w if gamma == 1 else w * w
-    return r, w, ce, torch.exp(gamma * (v - ce))  # unlike a power, finite to the last for g < 1
+        return r, w, (w if gamma == 1 else w * w, ce)
+    return r, w, (torch.exp(gamma * (v - ce)), ce)  # unlike a power, finite to the last for g < 1
 
 
 def _blocks(logits: Tensor) -> Iterator[tuple[slice, slice, slice]]:
