@@ -8,6 +8,7 @@ Memory is the peak beyond logits and masks, the gradient included. "differs by" 
 the gradient to that with tensors.
 """
 
+import argparse
 import functools
 from collections.abc import Callable, Sequence
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure."""
     parser = parser_of(__doc__, rounds=10)
     shapes = ["16,10,80,80", "2,10,512,512", "4,64,128,128"]
-    parser.add_argument("--shapes", nargs="+", default=shapes, help="batch,structures,rows,columns")
+    parser.add_argument("--shapes", nargs="+", type=shape_of, default=shapes, help="batch,structures,rows,columns")
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES), help="of the logits")
     options = parse(parser, arguments)
     results = Results("loss", "The loss", settings=vars(options))
@@ -63,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows.append(row)
     results.add_table("Forward and backward", rows)
     results.write(options.out)
+
+
+def shape_of(text: str) -> str:
+    """Let four whole numbers of 1 or more pass."""
+    sides = text.split(",")
+    if len(sides) != 4 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected batch,structures,rows,columns: 2,10,512,512")
+    return text
 
 
 def scene(shape: str, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
