@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-SPEED = Path(__file__).parents[2] / "benchmarks" / "speed"
+FOLDERS = [Path(__file__).parents[2] / "benchmarks" / name for name in ("speed", "accuracy")]
 
 
 @pytest.fixture(autouse=True, scope="package")
 def scripts_on_path() -> Iterator[None]:
-    sys.path.insert(0, str(SPEED))
+    sys.path[:0] = map(str, FOLDERS)
     yield
-    sys.path.remove(str(SPEED))
+    for folder in FOLDERS:
+        sys.path.remove(str(folder))
 
 
 @pytest.fixture(autouse=True)
