@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -34,6 +35,9 @@ _TRAINING = ("fit", "validate", "test", "predict")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0 only when all of it succeeded."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a path need not be text in the terminal's encoding
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     if not given or given[0] in ("-h", "--help", "help"):
         print(_help())
         return 0

@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pseudonym-key",
         metavar="FILE",
         type=Path,
-        help="secret of the pseudonyms (made if it does not exist): a patient then has the same key in every store",
+        help="secret of the pseudonyms (made if it does not exist): a patient's keys then begin alike in every store",
     )
     add("--key-table", metavar="FILE", type=Path, help="write a CSV that leads from the keys back to the patients")
     _add_common(dicom, "overwrite OUT.h5 and the key table")

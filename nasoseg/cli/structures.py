@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from nasoseg.errors import NasosegError
 
@@ -59,14 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     names = _count(found)
     matches = {name: structure_map.match(name, roi_type=_tissueless(n.types)) for name, n in names.items()}
     clashes = _clashes(found, structure_map, matches)
-    _say(_table(names, matches), sys.stdout)
-    _say(_summary(found, matches), sys.stdout)
+    print(_table(names, matches))
+    print(_summary(found, matches))
     for note, files in clashes.most_common(_MOST_LISTED):
-        _say(f"in {_counted(files, 'file')}: {printable(note)}", sys.stdout)
+        print(f"in {_counted(files, 'file')}: {printable(note)}")
     for path, why in found.unreadable[:_MOST_LISTED]:
-        _say(f"{printable(str(path))}: could not be read: {printable(why)}", sys.stderr)
+        print(f"{printable(str(path))}: could not be read: {printable(why)}", file=sys.stderr)
     if len(found.unreadable) > _MOST_LISTED:
-        _say(f"and {len(found.unreadable) - _MOST_LISTED} more that could not be read", sys.stderr)
+        print(f"and {len(found.unreadable) - _MOST_LISTED} more that could not be read", file=sys.stderr)
     if not names:
         raise NasosegError(
             f"{root}: no structure name found: expected RTSTRUCT or DICOM SEG files, or folders called segmentations"
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if draft:
         _write_draft(draft, unknown, structure_map, arguments.structures)
     elif unknown:
-        _say("--draft FILE writes a structures file with the unknown names to fill in.", sys.stdout)
+        print("--draft FILE writes a structures file with the unknown names to fill in.")
     conflicts = any(match.rule == "conflict" for match in matches.values())
     return 1 if conflicts or found.unreadable else 0
 
@@ -189,10 +189,4 @@ def _write_draft(draft: Path, unknown: dict[str, _Name], structure_map: "Structu
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
         raise NasosegError(f"{draft}: could not be written ({error.strerror}): choose another --draft") from error
-    _say(f"{draft}: {_counted(len(drafted), 'name')} to fill in; then pass it with --structures", sys.stdout)
-
-
-def _say(text: str, stream: TextIO) -> None:
-    """Print; what the terminal's encoding lacks is escaped."""
-    encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+    print(f"{draft}: {_counted(len(drafted), 'name')} to fill in; then pass it with --structures")

@@ -1,5 +1,6 @@
 """A store, a split and a fold as a LightningDataModule."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -232,6 +233,11 @@ class SliceDataModule(lightning.LightningDataModule):
                 f"data.labels: no training patient of fold {self.fold} has {names} annotated: expected one or more."
                 " Leave it out of labels, or use another split."
             )
+        if self.drop_unlabelled and not any(store.voxels[key][list(slices[key])][:, positions].any() for key in slices):
+            raise NasosegError(
+                f"data.drop_unlabelled: no training slice of fold {self.fold} shows {', '.join(self.labels)}: expected"
+                " one or more. Leave it off, or use another split."
+            )
         planes = {store.geometry(key).shape[1:] for key in slices}
         if len(planes) > 1 and (self.augmentation is None or self.augmentation.crop is None):
             raise NasosegError(
@@ -248,7 +254,7 @@ def _check_arguments(
             raise NasosegError(f"data.{name}: found {value}, expected {least} or more")
     if workers is not None and workers < 0:
         raise NasosegError(f"data.workers: found {workers}, expected 0 or more")
-    if not windows_hu or any(not low < high for low, high in windows_hu):
+    if not windows_hu or any(not -math.inf < low < high < math.inf for low, high in windows_hu):
         raise NasosegError(f"data.windows_hu: found {list(windows_hu)}, expected pairs (lowest HU, highest HU)")
 
 

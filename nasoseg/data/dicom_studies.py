@@ -46,7 +46,8 @@ class DicomStudies:
         """Return what tells a patient from the others: PatientID, else StudyInstanceUID, else the folder."""
         if patient_id(found) or found.patient == found.study_instance_uid:
             return found.patient
-        return str(Path(found.patient).relative_to(self.root)) if found.patient.startswith(str(self.root)) else "."
+        folder = Path(found.patient)
+        return str(folder.relative_to(self.root)) if folder.is_relative_to(self.root) else "."
 
     def scans(self) -> list[tuple[str, str]]:
         """Return for every CT with contours what tells its patient, and what tells it, from the others."""

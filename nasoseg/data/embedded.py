@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from nasoseg.data.store import VERSION, Store
+from nasoseg.files import whole_file
 
 SAMPLE = "sample"
 """The name by which ``SliceDataModule`` and the command line know the carried sample."""
@@ -37,7 +38,10 @@ def embedded_store() -> Path:
         made_from.update(str(path.relative_to(SAMPLE_ROOT)).encode() + path.read_bytes())
     store = _cache() / f"sample-{made_from.hexdigest()[:16]}.h5"
     if not store.is_file():
-        prepare_nifti(SAMPLE_ROOT, store, absent=ABSENT, workers=1)  # a script may call it without a __main__ guard
+        # Several processes may begin at once: each makes its own, the same, and the last gives it its name. One worker,
+        # because a script may call it without a __main__ guard.
+        with whole_file(store) as temporary:
+            prepare_nifti(SAMPLE_ROOT, temporary, absent=ABSENT, workers=1)
     return store
 
 

@@ -11,6 +11,7 @@ from nasoseg.data.convert import Conversion, to_patient
 from nasoseg.data.store import Patient
 from nasoseg.data.studies import Contour, Study, check_values
 from nasoseg.errors import NasosegError
+from nasoseg.volumes.itk_header import voxel_file
 from nasoseg.volumes.nifti import read_ct, read_label_map
 from nasoseg.volumes.volume import Geometry, Volume
 
@@ -27,8 +28,10 @@ class NiftiPatient:
 
     def state(self) -> list[Any]:
         """Return, for the fingerprint, the layout and each file's size and time of change."""
-        files = sorted({self.study.ct, *(contour.path for contour in self.study.contours)})
-        states = [(path.name, s.st_size, s.st_mtime_ns) for path in files if path.exists() for s in [path.stat()]]
+        files = {path for path in (self.study.ct, *(c.path for c in self.study.contours)) if path.exists()}
+        beside = {voxel_file(path) for path in files if path.suffix.lower() == ".mhd"}  # a header says nothing of them
+        files |= {path for path in beside if path is not None and path.exists()}
+        states = [(path.name, s.st_size, s.st_mtime_ns) for path in sorted(files) for s in [path.stat()]]
         contours = [(c.structure, c.path.name, c.values) for c in self.study.contours]
         return ["nifti", states, contours, self.study.known_values, self.study.ignore]
 

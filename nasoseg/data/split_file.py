@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
+from nasoseg.data.pseudonyms import patient_of
 from nasoseg.errors import NasosegError
 from nasoseg.volumes.volume import LARGEST_SIDE
 
@@ -89,6 +90,7 @@ def parse_split(path: Path, document: Any) -> Parsed:
 
 def _parse_clean(path: Path, place: str, fold: Any, slices: _Members) -> tuple[_Members, _Members, _Members]:
     side_of: dict[str, str] = {}
+    side_of_patient: dict[str, tuple[str, str]] = {}  # with one of his scans
     parts: list[_Members] = []
     for side in ("train", "validation", "test"):
         keys = fold.get(side) if isinstance(fold, dict) else None
@@ -100,6 +102,10 @@ def _parse_clean(path: Path, place: str, fold: Any, slices: _Members) -> tuple[_
             if key in side_of:
                 raise _refusal(path, f"{place}: patient {key!r} in {side_of[key]} and in {side}", "each patient once")
             side_of[key] = side
+            other, scan = side_of_patient.setdefault(patient_of(key), (side, key))
+            if other != side:
+                found = f"scans of one patient, {scan!r} in {other} and {key!r} in {side}"
+                raise _refusal(path, f"{place}: {found}", "all scans of a patient on one side")
         parts.append({key: slices[key] for key in keys})
     if missing := sorted(slices.keys() - side_of.keys()):
         raise _refusal(path, f"{place}: patient {missing[0]!r} in no part", "each patient in one part")

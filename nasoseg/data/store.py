@@ -101,6 +101,7 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._place = self.path.absolute()  # the working folder may change before it is read
         self._file: h5py.File | None = None
         self._datasets: dict[tuple[str, str], h5py.Dataset] = {}
         self._pid = -1
@@ -221,9 +222,11 @@ class Store:
         try:
             return np.asarray(self._dataset(key, name)[slices])
         except (OSError, KeyError, RuntimeError, MemoryError) as error:
+            remedy = "the file is damaged: see `nasoseg check`, then copy or prepare it again"
+            if not self._place.exists():
+                remedy = "it was moved or removed after it was opened: put it back, and start again"
             raise NasosegError(
-                f"{self.path}: patient {key}: {name} cannot be read ({_one_line(error)}): the file is damaged:"
-                " see `nasoseg check`, then copy or prepare it again"
+                f"{self.path}: patient {key}: {name} cannot be read ({_one_line(error)}): {remedy}"
             ) from error
 
     def _dataset(self, key: str, name: str) -> h5py.Dataset:
@@ -239,7 +242,7 @@ class Store:
 
     def _opened(self) -> h5py.File:
         # A chunk is a whole slice and is read at once: HDF5's cache of chunks, some MiB a dataset, would be of no use.
-        file = h5py.File(self.path, "r", rdcc_nbytes=0)
+        file = h5py.File(self._place, "r", rdcc_nbytes=0)
         found = as_text(file.attrs.get("content_sha256"))
         if found != self.content_sha256:
             file.close()

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasoseg.data.atomic_hdf5 import AtomicHDF5
+from nasoseg.data.pseudonyms import check_name
 from nasoseg.errors import NasosegError
 from nasoseg.labels import Structure
 from nasoseg.volumes.volume import LARGEST_SIDE, Geometry
@@ -125,8 +127,6 @@ def _check_patient(patient: Patient, structures: int) -> None:
         "source.affine_lps": (patient.source.affine_lps, "<f8", (4, 4)),
     }
     findings = []
-    if patient.key in ("", ".", "..") or set(patient.key) & set("/\0"):
-        findings.append("its key, which is no name of an HDF5 group")
     if len(shape) != 3 or not all(1 <= side <= LARGEST_SIDE for side in shape):
         findings.append(f"an image of shape {shape}")
     findings += [
@@ -187,15 +187,20 @@ def write_store(path: str | os.PathLike[str], patients: Iterable[Patient], struc
     """Write a store in one go: to a temporary file beside ``path``, renamed when complete and on the disk.
 
     Raises:
-        NasosegError: If the disk is full or the folder cannot be written, if there is no patient, two have one key, or
-            one is not whole; nothing is left under ``path``.
+        NasosegError: If the disk is full or the folder cannot be written, if there is no patient, two have one key, one
+            is not whole, or a key or a structure has a name that cannot be a file's; nothing is left under ``path``.
     """
     path = Path(path)
+    for name, count in Counter(structure.name for structure in structures).items():
+        check_name(name, what=f"{path}: structure", remedy="rename it")
+        if count > 1:
+            raise NasosegError(f"{path}: found two structures {name!r}, expected one: rename one of them")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with AtomicHDF5(path, temporary) as new:
             group = new.file.create_group("patients")
             for patient in patients:
+                check_name(patient.key, what=f"{path}: patient", remedy="give it another key")
                 _check_patient(patient, len(structures))
                 if patient.key in group:
                     raise NasosegError(f"{path}: found two patients {patient.key!r}, expected one: rename one of them")

@@ -73,8 +73,10 @@ class Augmentation:
             )
         ]
         if elastic_px > 0:
-            # Displacements of about elastic_px pixels that vary over some 10 pixels.
-            steps.append(A.ElasticTransform(alpha=elastic_px * 20, sigma=10, approximate=True, p=0.3, **fill))
+            # Displacements of about elastic_px pixels that vary over some 10 pixels. OpenCV moves four channels at a
+            # time, and takes a single number for the first of them alone.
+            elastic: dict[str, Any] = {**fill, "fill": (float(AIR_HU),) * 4}
+            steps.append(A.ElasticTransform(alpha=elastic_px * 20, sigma=10, approximate=True, p=0.3, **elastic))
         if crop is not None:
             steps.append(A.PadIfNeeded(crop, crop, **fill))
             steps.append(A.RandomCrop(crop, crop))

@@ -64,6 +64,15 @@ def check_itk_header(path: Path) -> None:
         raise unreadable(path, error) from error
 
 
+def voxel_file(path: Path) -> Path | None:
+    """Return the file beside a ``.mhd`` that holds its voxels, or None where the header names none there."""
+    with path.open("rb") as file:
+        start = file.read(_MOST_BYTES)
+    named = re.search(rb"(?im)^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*?)[ \t]*$", start.replace(b"\r", b""))
+    name = named[1].decode("utf-8", "surrogateescape") if named else ""
+    return path.with_name(name) if re.fullmatch(_NAME, name) and name not in ("LOCAL", ".", "..") else None
+
+
 def _check_meta(start: bytes) -> None:
     found: dict[str, list[str]] = {}
     for line in _lines(start):

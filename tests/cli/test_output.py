@@ -5,6 +5,7 @@ import math
 import os
 import pty
 import shutil
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -199,3 +200,15 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 def test_a_terminal_that_knows_no_cursor_gets_lines(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     assert seen_on_terminal(monkeypatch) == "working: 2/2 (second)\r\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a name is text")
+def test_a_path_that_is_no_text_is_escaped(small_store, tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.h5"
+    os.link(small_store.path, path)
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as in most languages, not in C
+    ended = subprocess.run(
+        [sys.executable, "-m", "nasoseg", "check", path], env=environment, capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert b"caf\\udce9.h5: 12 patients, all checksums right" in ended.stdout

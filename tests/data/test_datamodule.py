@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -192,6 +193,7 @@ def test_no_test_patient_is_trained_on(data):
         ({"folds": 13}, "13 folds|12 patients"),
         ({"batch_size": 0}, "batch_size"),
         ({"windows_hu": [(100, -100)]}, "windows_hu"),
+        ({"windows_hu": [(-math.inf, 100)]}, "windows_hu"),
         ({"workers": -1}, "workers"),
     ],
 )
@@ -200,7 +202,7 @@ def test_bad_arguments_are_named(small_store, arguments, words):
         SliceDataModule(small_store.path, **arguments).setup()
 
 
-def tiny_patient(key: str, *, side: int, annotated: tuple[bool, bool]) -> Patient:
+def tiny_patient(key: str, *, side: int, annotated: tuple[bool, ...]) -> Patient:
     labels = np.zeros((2, side, side), np.uint16)
     labels[:, 4:8, 4:8] = sum(1 << i for i, drawn in enumerate(annotated) if drawn)
     image = np.full(labels.shape, 30, np.int16)
@@ -215,6 +217,22 @@ def test_a_structure_no_training_patient_has_is_named(tmp_path):
     fold = next(i for i in range(4) if "p0" not in split.part(i, "train"))
     with pytest.raises(NasosegError, match=r"'Mandible'.*Leave it out"):
         SliceDataModule(tmp_path / "s.h5", folds=4, fold=fold).setup("fit")
+
+
+def test_no_training_slice_left_is_told(tmp_path):
+    bare = Geometry((2, 32, 32), np.eye(4))
+    empty = [
+        Patient(
+            f"p{i}", np.zeros(bare.shape, np.int16), np.zeros(bare.shape, np.uint16), np.ones(1, bool), np.eye(4), bare
+        )
+        for i in range(1, 5)
+    ]
+    write_store(tmp_path / "s.h5", [tiny_patient("p0", side=32, annotated=(True,)), *empty], [structure("Larynx")])
+    split = make_split(Store(tmp_path / "s.h5"), folds=5)
+    fold = next(i for i in range(5) if "p0" not in split.part(i, "train"))
+    module = SliceDataModule(tmp_path / "s.h5", folds=5, fold=fold, drop_unlabelled=True, oversample_rare=True)
+    with pytest.raises(NasosegError, match=rf"no training slice of fold {fold} shows Larynx.*Leave it off"):
+        module.setup("fit")
 
 
 def test_planes_of_two_sizes_need_a_crop(tmp_path):

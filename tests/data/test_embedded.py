@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from nasoseg.data.embedded import SAMPLE, embedded_store, open_store
@@ -15,3 +19,12 @@ def test_the_carried_sample_is_opened_by_its_name(sample_root):
     with open_store(SAMPLE) as store:
         assert store.path == embedded_store()
         assert store.keys == sorted(folder.name for folder in sample_root.iterdir() if folder.is_dir())
+
+
+def test_two_processes_may_make_the_store_at_once(tmp_path):
+    command = [sys.executable, "-c", "from nasoseg.data.embedded import embedded_store; print(embedded_store())"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = {process.communicate()[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert {str(path) for path in (tmp_path / "nasoseg").iterdir()} == said

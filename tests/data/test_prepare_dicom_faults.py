@@ -214,7 +214,8 @@ def test_contours_that_fit_two_cts(export, tmp_path):
     ]
 
 
-def test_patients_without_id_or_frame(tmp_path):
+@pytest.mark.parametrize("inside", [False, True])
+def test_patients_without_id_or_frame(tmp_path, monkeypatch, inside):
     root = tmp_path / "export"
 
     def bare(dataset: Dataset, z: int = 0) -> None:
@@ -232,7 +233,9 @@ def test_patients_without_id_or_frame(tmp_path):
                 roi.ReferencedFrameOfReferenceUID = ""
 
         write_rtstruct(root / patient / "rs.dcm", patient, rois(), edit=nowhere)
-    summary = prepare_dicom(root, tmp_path / "s.h5", workers=1)
+    if inside:
+        monkeypatch.chdir(root)
+    summary = prepare_dicom(Path() if inside else root, tmp_path / "s.h5", workers=1)
     assert summary.left_out == {}
     keys = Store(tmp_path / "s.h5").keys
     assert len(keys) == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 from generated_studies import AFFINE_RAS, SHAPE, ct, mask, save, write_nnunet, write_patients
 
 from nasoseg.data.parts import locked, parts_folder
@@ -301,3 +302,38 @@ def test_a_disk_that_fills_up_at_the_merge(small_disk, tmp_path):
     assert sorted(path.name for path in parts_folder(out).iterdir()) == ["lock", *(f"p{i}.h5" for i in range(4))]
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     assert prepare_nifti(root, out, workers=1).reused == 4
+
+
+def test_hidden_files_are_not_read(root, tmp_path):
+    for folder in root.iterdir():
+        masks = folder / "segmentations"
+        shutil.copy(masks / "Brainstem.nii.gz", masks / ".0a1b2c3d-4242.tmp.Brainstem.nii.gz")  # left by a kill
+        (masks / "._Brainstem.nii.gz").write_bytes(b"\0\5\x16\7")  # of macOS
+        (folder / "._ct.nii.gz").write_bytes(b"\0\5\x16\7")
+    summary = prepare_nifti(root, tmp_path / "s.h5", workers=1)
+    assert sorted(Store(tmp_path / "s.h5").names) == ["Brainstem", "Larynx", "Parotid_L", "Parotid_R"]
+    assert summary.notes == []
+    cases = write_nnunet(tmp_path / "cases")
+    for part in ("imagesTr", "labelsTr"):
+        for path in list((cases / part).iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    prepare_nifti(cases, tmp_path / "cases.h5", workers=1)
+    assert len(Store(tmp_path / "cases.h5").keys) == 3
+
+
+def test_voxels_beside_their_header_are_read_anew_where_they_changed(root, tmp_path):
+    header = root / "whole" / "ct.mhd"
+    header.parent.mkdir()
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(ct().T.copy()), str(header))
+    truncate(root / "case 3" / CT)
+    refused(root, tmp_path / "s.h5", "case 3")
+    (ct() + np.int16(70)).T.tofile(header.with_suffix(".raw"))  # the header stays as it is
+    prepare_nifti(root, tmp_path / "s.h5", workers=1, skip_bad=True)
+    assert Store(tmp_path / "s.h5").patient("whole").image.mean() == pytest.approx(ct().mean() + 70)
+
+
+def test_compressed_voxels_beside_a_mask_are_no_file_to_tell_of(root, tmp_path):
+    image = SimpleITK.ReadImage(str(root / "case 1" / "segmentations" / "Larynx.nii.gz"))
+    SimpleITK.WriteImage(image, str(root / "case 1" / "segmentations" / "Lens_L.mhd"), True)
+    assert (root / "case 1" / "segmentations" / "Lens_L.zraw").exists()
+    assert prepare_nifti(root, tmp_path / "s.h5", workers=1).notes == []

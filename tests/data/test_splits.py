@@ -47,6 +47,17 @@ def test_scans_of_one_patient_are_dealt_together(tmp_path):
             sides = [{key[:11] for key in getattr(fold, part)} for part in PARTS]
             assert all(sides)
             assert sum(map(len, sides)) == len(set().union(*sides)) == 8  # P1-2 and P1-3 are no pseudonyms
+    path = tmp_path / "split.json"
+    make_split(store, folds=4).save(path)
+    document = json.loads(path.read_text())
+    fold = document["folds"][0]
+    (side,) = [part for part in PARTS if f"{people[4]}-000000" in fold[part]]
+    other = "train" if side != "train" else "test"
+    fold[side].remove(f"{people[4]}-000000")
+    fold[other].append(f"{people[4]}-000000")
+    path.write_text(json.dumps(document))
+    with pytest.raises(NasosegError, match=r"found fold 0: scans of one patient, .* expected all scans of a patient"):
+        Split.load(path)
     with pytest.raises(NasosegError, match="has 8 patients"):
         make_split(store, folds=9)
 

@@ -110,10 +110,20 @@ BAD_PATIENTS = {
     "affine of another shape": ({"affine_lps": np.eye(3)}, r"affine_lps float64 \(3, 3\)"),
     "affine with NaN": ({"affine_lps": np.full((4, 4), np.nan)}, "an affine that is not finite"),
     "source without end": ({"source": Geometry((3, 32, 40), np.full((4, 4), np.inf))}, "an affine that is not finite"),
-    "key with a slash": ({"key": "a/b"}, "its key"),
-    "empty key": ({"key": ""}, "its key"),
-    "dot as key": ({"key": "."}, "its key"),
+    "key with a slash": ({"key": "a/b"}, "patient 'a/b'"),
+    "empty key": ({"key": ""}, "patient ''"),
+    "dot as key": ({"key": "."}, r"patient '\."),
+    "dots in a key": ({"key": "a..b"}, r"patient 'a\.\.b'"),
+    "padded key": ({"key": "pat 1 "}, "patient 'pat 1 '"),
 }
+
+
+def test_structures_that_no_store_can_have_are_refused(tmp_path):
+    patient = random_patient("good", structures=2)
+    for name, message in (("Lens/L", "structure 'Lens/L': expected"), ("s0", "two structures 's0', expected one")):
+        with pytest.raises(NasosegError, match=message):
+            write_store(tmp_path / "store.h5", [patient], [Structure("s0", "s0"), Structure(name, "other")])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_PATIENTS.values(), ids=BAD_PATIENTS)
@@ -362,3 +372,16 @@ def test_closed_store_opens_again_and_gone_file_is_an_error(damaged):
     os.unlink(damaged)
     with pytest.raises(NasosegError, match="patient pt_36: image cannot be read"):
         store.read("pt_36", "image", 0)
+
+
+def test_a_relative_path_is_read_after_a_change_of_folder(tmp_path, monkeypatch):
+    write_store(tmp_path / "store.h5", [random_patient("p", structures=3)], structures(3))
+    monkeypatch.chdir(tmp_path)
+    store = Store("store.h5")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert store.patient("p").image.shape == (3, 32, 40)
+    store.close()
+    (tmp_path / "store.h5").unlink()
+    with pytest.raises(NasosegError, match=r"^store.h5: patient p: image cannot be read .* moved or removed"):
+        store.patient("p")

@@ -140,3 +140,13 @@ def test_selecting_bits_is_selecting_masks(order, seed):
     selected = select_planes(planes, order)
     for to, bit in enumerate(order):
         np.testing.assert_array_equal((selected >> np.uint16(to)) & 1, (planes >> np.uint16(bit)) & 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 9])
+def test_neighbouring_slices_are_moved_and_filled_alike(channels):
+    image = np.repeat(np.random.default_rng(0).integers(40, 60, (40, 40, 1)).astype(np.int16), channels, axis=-1)
+    vary = Augmentation(elastic_px=4, **STILL)
+    moved = [vary(image, np.zeros((40, 40), np.uint16), seed=seed)[0] for seed in range(12)]
+    assert any((each < 0).any() for each in moved)  # air came in from beyond the border
+    for each in moved:
+        np.testing.assert_allclose(each, np.repeat(each[..., :1], channels, axis=-1), atol=1e-3)
