@@ -22,7 +22,8 @@ or a folder of these. Several MODELs, or a folder of runs such as those of all f
 `nasoseg export` wrote (.onnx, .xml) is a MODEL too, and runs without torch.
 
 OUTPUT/<scan>/ gets rtstruct.dcm, seg.dcm or <structure>.nii.gz, on the scan's own grid; OUTPUT/summary.csv the volumes
-and warnings. An OUTPUT that ends in .dcm is the one file. For research: the contours are to be checked by a human."""
+and warnings. An OUTPUT that ends in .dcm is the one file. What INPUT holds is never replaced. For research: the
+contours are to be checked by a human."""
 EXAMPLE = "nasoseg segment runs/two_stage/fold0 exports/patient_7 contours/ --format rtstruct"
 
 
@@ -165,6 +166,7 @@ def _to_do(scans: "list[Scan]", arguments: argparse.Namespace) -> "list[Scan]":
     if output.suffix != ".dcm" and output.exists() and not output.is_dir():
         raise NasosegError(f"{output}: is a file, expected a folder, or a name that ends in .dcm")
     existing = [scan for scan in scans if _place(scan.name, output).exists()]
+    _check_apart(existing, scans, arguments)
     if arguments.skip_existing:
         return [scan for scan in scans if scan not in existing]
     if existing and not arguments.force:
@@ -173,6 +175,32 @@ def _to_do(scans: "list[Scan]", arguments: argparse.Namespace) -> "list[Scan]":
             " --force to overwrite, --skip-existing to leave it, or choose another folder"
         )
     return scans
+
+
+def _check_apart(existing: "list[Scan]", scans: "list[Scan]", arguments: argparse.Namespace) -> None:
+    """Check that nothing of INPUT lies where a scan's results are to be: with --force it would be gone."""
+    if not existing:
+        return
+    from nasoseg.inference.study import source_files
+
+    files = {arguments.input, *source_files(scans)}
+    files |= {file.resolve() for file in files if file.is_symlink()}
+    folders = {file.absolute().parent for file in files}
+    folders |= {folder.resolve() for folder in folders}
+    holders = {*files, *folders, *(above for folder in folders for above in folder.parents)}
+    taken = {_identity(holder) for holder in holders if holder.exists()}
+    for scan in existing:
+        place = _place(scan.name, arguments.output)
+        if _identity(place) in taken:
+            raise NasosegError(
+                f"{place}: holds files of {arguments.input}, expected a place for results alone: choose another OUTPUT"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tell files and folders apart whatever links and spellings lead to them."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _check_formats(scans: "list[Scan]", formats: list[str]) -> None:

@@ -124,6 +124,15 @@ def found_scans(path: str | os.PathLike[str], *, series: str | None = None) -> I
         yield _apart([Scan(_dicom_name(path, root, s[0]), root, tuple(s), export) for s in studies.values()])
 
 
+def source_files(scans: Sequence[Scan]) -> set[Path]:
+    """Return the files that scans are read from, with the others of their exports."""
+    files = {scan.path for scan in scans if scan.export is None}
+    for export in {id(scan.export): scan.export for scan in scans if scan.export is not None}.values():
+        files.update(file for series in export.series for file in series.files)
+        files.update(contours.path for contours in export.contours)
+    return files
+
+
 def _image_in(path: Path) -> Path | None:
     """Return the one image file that a path is, or that a folder calls its CT."""
     if path.is_file():

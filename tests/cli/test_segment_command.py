@@ -1,5 +1,6 @@
 import csv
 import shutil
+import zipfile
 
 import numpy as np
 import pydicom
@@ -85,6 +86,30 @@ def test_nothing_is_overwritten_unasked(run_folder, nasoseg_command, tmp_path):
     assert nasoseg_command(*command, "--force").code == 0
     assert not (tmp_path / "out" / "a" / "old.txt").exists()
     assert len((tmp_path / "out" / "summary.csv").read_text().splitlines()) >= 11
+
+
+def test_the_scan_itself_is_never_overwritten(run_folder, export, nasoseg_command, tmp_path):
+    studies = tmp_path / "studies"
+    write_nifti(studies / "a" / "ct.nii.gz", tissue((40, 40, 4)), AFFINE)
+    (tmp_path / "link").symlink_to(export / "Anna" / "1")
+    slices = sorted((export / "Anna" / "1").iterdir())
+    with zipfile.ZipFile(export / "Anna" / "inner.zip", "w") as archive:
+        for file in slices:
+            archive.write(file, f"Anna/{file.name}")
+    for source, output in (
+        (studies, studies),
+        (studies / "a" / "ct.nii.gz", studies),
+        (export / "Anna" / "1", export / "Anna"),
+        (export / "Anna", export / "Anna"),
+        (tmp_path / "link", export / "Anna" / "1" / slices[1].name),
+        (export / "Anna" / "inner.zip", export),
+    ):
+        before = sorted(source.parent.rglob("*"))
+        for choice in ("--force", "--skip-existing"):
+            ended = nasoseg_command("segment", run_folder, source, output, choice)
+            assert ended.code == 1, (source, output)
+            assert "expected a place for results alone: choose another OUTPUT" in ended.err
+        assert sorted(source.parent.rglob("*")) == before
 
 
 def test_a_bad_scan_does_not_stop_the_others(run_folder, nasoseg_command, tmp_path):
