@@ -22,8 +22,8 @@ or a folder of these. Several MODELs, or a folder of runs such as those of all f
 `nasoseg export` wrote (.onnx, .xml) is a MODEL too, and runs without torch.
 
 OUTPUT/<scan>/ gets rtstruct.dcm, seg.dcm or <structure>.nii.gz, on the scan's own grid; OUTPUT/summary.csv the volumes
-and warnings. An OUTPUT that ends in .dcm is the one file. What INPUT holds is never replaced. For research: the
-contours are to be checked by a human."""
+and warnings. An OUTPUT that ends in .dcm is the one file. A scan is never replaced by its results. For research:
+the contours are to be checked by a human."""
 EXAMPLE = "nasoseg segment runs/two_stage/fold0 exports/patient_7 contours/ --format rtstruct"
 
 

@@ -65,7 +65,7 @@ class Scan:
         """
         if self.export is None:
             return Study(read_image_ct(self.path), self.name)
-        ct = read_series(choose_ct(replace(self.export, series=self.series), None), resample=resample)
+        ct = read_series(choose_ct(self.export, None, among=self.series), resample=resample)
         return Study(ct.volume, self.name, ct, (*self.export.remarks, *ct.remarks))
 
 

@@ -1,7 +1,7 @@
 """What an export holds, as series, studies and contour files; and the one CT series that is meant."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -99,7 +99,7 @@ class DicomStudy:
     contours: tuple[ContourFile, ...]
 
 
-def choose_ct(export: Export, wanted: str | None) -> SeriesInfo:
+def choose_ct(export: Export, wanted: str | None, *, among: Sequence[SeriesInfo] | None = None) -> SeriesInfo:
     """Choose the CT series to read.
 
     Without ``wanted`` there must be one; a series of a single slice (bolus tracking, a test shot) is passed over then,
@@ -109,6 +109,8 @@ def choose_ct(export: Export, wanted: str | None) -> SeriesInfo:
         export: What was found.
         wanted: SeriesInstanceUID; a beginning or ending of it that no other series has; or the number in the list
             that the error shows.
+        among: The series of one study, to choose from these alone. They keep the numbers that they have in the whole
+            export.
 
     Raises:
         NasosegError: If there is no CT, or several fit; lists what was found.
@@ -117,38 +119,42 @@ def choose_ct(export: Export, wanted: str | None) -> SeriesInfo:
     if not series:
         raise _no_ct(export)
     uids = Counter(entry.series_instance_uid for entry in series)
-    listed = [entry for entry in series if entry.slices > 1 or uids[entry.series_instance_uid] > 1] or series
-    found = listed if wanted is None else _fitting(wanted, listed, series)
+    listed = [entry for entry in series if entry.slices > 1 or uids[entry.series_instance_uid] > 1]
+    numbered = dict(enumerate([*listed, *(entry for entry in series if entry not in listed)], start=1))
+    if among is not None:
+        numbered = {number: entry for number, entry in numbered.items() if entry in among}
+    shown = {number: entry for number, entry in numbered.items() if entry in listed} or numbered
+    found = list(shown.values()) if wanted is None else _fitting(wanted, numbered)
     if len(found) != 1:
         asked = "" if wanted is None else f" {'none' if not found else len(found)} of which fits --series {wanted!r}"
         raise NasosegError(
-            f"{export.root}: {len(listed)} CT series,{asked or ' expected one'}: choose with --series NUMBER or"
-            f" --series UID (series= in Python):{_listing(listed, export.root)}"
+            f"{export.root}: {len(shown)} CT series,{asked or ' expected one'}: choose with --series NUMBER or"
+            f" --series UID (series= in Python):{_listing(shown, export.root)}"
         )
     return found[0]
 
 
-def _fitting(wanted: str, listed: list[SeriesInfo], series: list[SeriesInfo]) -> list[SeriesInfo]:
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(listed):  # no UID is a number without dots
-        return [listed[int(wanted) - 1]]
-    exact = [entry for entry in series if entry.series_instance_uid == wanted]
+def _fitting(wanted: str, numbered: Mapping[int, SeriesInfo]) -> list[SeriesInfo]:
+    if wanted.isdecimal() and int(wanted) in numbered:  # no UID is a number without dots
+        return [numbered[int(wanted)]]
+    exact = [entry for entry in numbered.values() if entry.series_instance_uid == wanted]
     near = [
         entry
-        for entry in series
+        for entry in numbered.values()
         if len(wanted) > 1
         and (entry.series_instance_uid.startswith(wanted) or entry.series_instance_uid.endswith(wanted))
     ]
     return exact or near
 
 
-def _listing(listed: Sequence[SeriesInfo], root: Path) -> str:
+def _listing(shown: Mapping[int, SeriesInfo], root: Path) -> str:
     lines = []
-    for number, entry in enumerate(listed[:_MOST_LISTED], start=1):
+    for number, entry in list(shown.items())[:_MOST_LISTED]:
         about = f" {entry.description!r}" if entry.description else ""
         first = entry.files[0].relative_to(root) if entry.files[0] != root else root.name
         uid = entry.series_instance_uid or "(no UID)"
         lines.append(f"\n  {number}: {uid}:{about} slices: {entry.slices}, first file: {first}")
-    more = len(listed) - _MOST_LISTED
+    more = len(shown) - _MOST_LISTED
     return "".join(lines) + (f"\n  and {more} more" if more > 0 else "")
 
 

@@ -76,6 +76,26 @@ def test_of_two_series_in_one_study_one_must_be_chosen(tmp_path):
         np.testing.assert_array_equal(scan.read().volume.array, anatomy(seed=1))
 
 
+def test_the_numbers_of_the_list_are_those_that_series_takes(tmp_path):
+    def same_study(dataset, _):
+        dataset.StudyInstanceUID = "1.2.3"
+
+    write_ct(tmp_path / "1", anatomy(), patient="P1", series="s0")
+    write_ct(tmp_path / "2" / "test shot", anatomy((1, 8, 6)), patient="P2", series="s1", edit=same_study)
+    write_ct(tmp_path / "2" / "plain", anatomy(seed=1), patient="P2", series="s2", edit=same_study)
+    write_ct(tmp_path / "2" / "thin", anatomy(seed=2), patient="P2", series="s3", edit=same_study)
+    with found_scans(tmp_path) as scans, pytest.raises(NasosegError, match="2 CT series") as raised:
+        scans[1].read()
+    for number, folder in (("2", "plain"), ("3", "thin")):
+        (line,) = (line for line in str(raised.value).splitlines() if line.startswith(f"  {number}: "))
+        assert f"2/{folder}/" in line
+        with found_scans(tmp_path, series=number) as (scan,):
+            assert scan.name == folder
+            assert scan.read().ct is not None
+    with found_scans(tmp_path, series="4") as (scan,):
+        assert scan.name == "test shot"
+
+
 def test_what_holds_no_scan(tmp_path):
     with pytest.raises(NasosegError, match="no such file or folder"), found_scans(tmp_path / "none"):
         pass
