@@ -9,8 +9,8 @@ from nasoseg.cli.output import add_json, add_quiet, print_json
 from nasoseg.errors import NasosegError, writing
 
 if TYPE_CHECKING:  # torch loads slowly, and the dispatcher imports every command
+    from nasoseg.inference.scan_search import Scan
     from nasoseg.inference.segmentation import Segmentation
-    from nasoseg.inference.study import Scan
 
 FORMATS = ("rtstruct", "seg", "nifti")
 SUMMARY = "summary.csv"
@@ -18,8 +18,8 @@ SUMMARY = "summary.csv"
 HELP = """segment one scan or a folder of scans with a trained model
 
 INPUT is a DICOM folder (nested, with whatever else was exported), a zip of one, an image file (.nii.gz, .nrrd, .mha),
-or a folder of these. Several MODELs, or a folder of runs such as those of all folds, are averaged. A file that
-`nasoseg export` wrote (.onnx, .xml) is a MODEL too, and runs without torch.
+or a folder of one kind of these. Several MODELs, or a folder of runs such as those of all folds, are averaged. A file
+that `nasoseg export` wrote (.onnx, .xml) is a MODEL too, and runs without torch.
 
 OUTPUT/<scan>/ gets rtstruct.dcm, seg.dcm or <structure>.nii.gz, on the scan's own grid; OUTPUT/summary.csv the volumes
 and warnings. An OUTPUT that ends in .dcm is the one file. A scan is never replaced by its results. For research:
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     formats = _formats(arguments.format, output)
     if not output.absolute().parent.is_dir():
         raise NasosegError(f"{output}: there is no folder {output.absolute().parent}: make it first")
-    from nasoseg.inference.study import found_scans
+    from nasoseg.inference.scan_search import found_scans
 
     with found_scans(arguments.input, series=arguments.series) as scans:
         todo = _to_do(scans, arguments)
@@ -181,7 +181,7 @@ def _check_apart(existing: "list[Scan]", scans: "list[Scan]", arguments: argpars
     """Check that nothing of INPUT lies where a scan's results are to be: with --force it would be gone."""
     if not existing:
         return
-    from nasoseg.inference.study import source_files
+    from nasoseg.inference.scan_search import source_files
 
     files = {arguments.input, *source_files(scans)}
     files |= {file.resolve() for file in files if file.is_symlink()}

@@ -6,7 +6,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,10 +40,38 @@ def opened(path: str | Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="nasoseg-") as folder:
         _unpack(path, Path(folder))
-        try:
+        with named_as(Path(folder), path):
             yield Path(folder)
-        except NasosegError as error:
-            raise NasosegError(str(error).replace(folder, str(path))) from error
+
+
+@contextmanager
+def unpacked(zips: Sequence[Path], beside: Path) -> Iterator[Path]:
+    """Give a folder that zips were unpacked to, each to a folder of its own name; gone when the block ends.
+
+    An error that the block raises about an unpacked file names it as if the folder were ``beside``, where the zips
+    lie: ``exports/patient_7.zip/inner/name``.
+
+    Raises:
+        NasosegError: As ``opened``.
+    """
+    with tempfile.TemporaryDirectory(prefix="nasoseg-") as folder:
+        for path in zips:
+            target = Path(folder, path.name)
+            target.mkdir()
+            _unpack(path, target)
+        with named_as(Path(folder), beside):
+            yield Path(folder)
+
+
+@contextmanager
+def named_as(folder: Path, given: Path) -> Iterator[None]:
+    """Let the errors of the block name ``given`` where they say ``folder``, which the user never saw."""
+    try:
+        yield
+    except NasosegError as error:
+        if folder == given:
+            raise
+        raise NasosegError(str(error).replace(str(folder), str(given))) from error
 
 
 def _unpack(path: Path, folder: Path) -> None:

@@ -34,14 +34,14 @@ def export(tmp_path):
 def test_a_nested_export_becomes_rtstructs(run_folder, export, nasoseg_command, tmp_path):
     ended = nasoseg_command("segment", run_folder, export, tmp_path / "out")
     assert ended.code == 0, ended.err
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1", "1_2", "summary.csv"]
-    for name, patient in (("1", "Anna"), ("1_2", "Berta")):
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["Anna_1", "Berta_1", "summary.csv"]
+    for name, patient in (("Anna_1", "Anna"), ("Berta_1", "Berta")):
         ct = read_ct(export / patient)
         written = pydicom.dcmread(tmp_path / "out" / name / "rtstruct.dcm")
         assert (written.PatientID, written.StudyInstanceUID) == (patient, ct.study_instance_uid)
         assert "Parotid_R" in read_rtstruct(tmp_path / "out" / name / "rtstruct.dcm", ct).rois
     rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines()))
-    assert [row["scan"] for row in rows if row["structure"] == "Larynx"] == ["1", "1_2"]
+    assert [row["scan"] for row in rows if row["structure"] == "Larynx"] == ["Anna_1", "Berta_1"]
     assert "in the training" in ended.out
     assert "Brainstem" in ended.out
 
@@ -93,7 +93,8 @@ def test_the_scan_itself_is_never_overwritten(run_folder, export, nasoseg_comman
     write_nifti(studies / "a" / "ct.nii.gz", tissue((40, 40, 4)), AFFINE)
     (tmp_path / "link").symlink_to(export / "Anna" / "1")
     slices = sorted((export / "Anna" / "1").iterdir())
-    with zipfile.ZipFile(export / "Anna" / "inner.zip", "w") as archive:
+    (tmp_path / "zips" / "Anna").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "zips" / "Anna" / "inner.zip", "w") as archive:
         for file in slices:
             archive.write(file, f"Anna/{file.name}")
     for source, output in (
@@ -102,7 +103,7 @@ def test_the_scan_itself_is_never_overwritten(run_folder, export, nasoseg_comman
         (export / "Anna" / "1", export / "Anna"),
         (export / "Anna", export / "Anna"),
         (tmp_path / "link", export / "Anna" / "1" / slices[1].name),
-        (export / "Anna" / "inner.zip", export),
+        (tmp_path / "zips" / "Anna" / "inner.zip", tmp_path / "zips"),
     ):
         before = sorted(source.parent.rglob("*"))
         for choice in ("--force", "--skip-existing"):
