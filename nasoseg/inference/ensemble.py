@@ -20,7 +20,7 @@ class Ensemble:
     """Average the probabilities of models that were trained alike, such as those of several folds.
 
     Args:
-        models: One or more; tasks in evaluation mode.
+        models: One or more. Tasks are run in evaluation mode, and stay in their own.
         mirror: Average the mirrored image too, left and right structures swapped back.
         precision: What the networks of tasks compute in.
         training: How the images are made; by default as the models say.

@@ -1,11 +1,13 @@
 """A trained task as a model to segment with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasoseg.errors import NasosegError
 from nasoseg.heads import probabilities
@@ -19,8 +21,8 @@ class TaskModel(Model):
     """Run a task where it is.
 
     Args:
-        task: In evaluation mode. It stays as it is, and must not be trained on while this is used: batch normalisations
-            are folded into the weights of convolutions, of now.
+        task: Run in evaluation mode, whatever mode it is in. It stays as it is, and must not be trained on while this
+            is used: batch normalisations are folded into the weights of convolutions, of now.
         precision: What its network computes in; probabilities are float32 either way.
 
     Raises:
@@ -33,7 +35,8 @@ class TaskModel(Model):
         on_gpu = task.device.type == "cuda"
         if precision == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise NasosegError(f"precision: {torch.cuda.get_device_name(task.device)} has no bfloat16: use 32")
-        self.task = fold_normalisation(task)
+        with _evaluating(task):
+            self.task = fold_normalisation(task)
         self.precision = precision
         self.labels = task.labels
         self.head = task.head
@@ -48,7 +51,8 @@ class TaskModel(Model):
         """Map images (b, c, h, w) to probabilities (b, channels, h, w), float32, background channel included."""
         try:
             device = self.task.device
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            bf16 = torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+            with _evaluating(self.task), bf16:
                 logits = self.task(torch.from_numpy(images).to(device))
             return probabilities(logits.float(), self.head)
         except RuntimeError as error:  # OutOfMemoryError is one
@@ -57,3 +61,16 @@ class TaskModel(Model):
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             raise MemoryError(str(error)) from error
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode and its parts back each into its own: some may be frozen in a training one."""
+    training = [part for part in network.modules() if part.training]
+    if training:
+        network.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import nasoseg
 from nasoseg.data.training_data import TrainingData
 from nasoseg.errors import NasosegError
 from nasoseg.inference.ensemble import Ensemble
@@ -16,6 +17,25 @@ def test_the_probabilities_of_models_are_averaged(make_model):
     torch.testing.assert_close(Ensemble([one, other])(image), expected)
     multiclass = make_model(head="multiclass")
     torch.testing.assert_close(Ensemble([multiclass])(image), multiclass(image).softmax(dim=1))
+
+
+def test_a_model_in_training_mode_is_evaluated_and_stays_as_it_is():
+    torch.manual_seed(0)
+    model = nasoseg.TwoStageUNet(labels=["Larynx", "Mandible"], width=4)
+    training = TrainingData(((-1000.0, 1000.0),))
+    image = torch.rand(2, 1, 64, 64, generator=torch.manual_seed(0)) * 2 - 1
+    model.train()
+    model(image)  # statistics that are not those of the beginning
+    expected = model.eval()(image).sigmoid()
+    model.train()
+    frozen = next(part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ensemble = Ensemble([model], training=training)
+    for _ in range(2):
+        torch.testing.assert_close(ensemble(image), expected)
+    assert [part for part in model.modules() if not part.training] == [frozen]
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("head", ["multilabel", "multiclass"])
