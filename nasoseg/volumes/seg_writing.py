@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import highdicom as hd
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from nasoseg.volumes.ct_series import CtSeries, SlicePlane
 from nasoseg.volumes.dicom_header import tolerant
@@ -19,8 +19,6 @@ from nasoseg.volumes.patient_study import NAME, PURPOSE, carry_over, short_text
 from nasoseg.volumes.plane_stack import on_planes
 from nasoseg.volumes.segment_codes import coded
 from nasoseg.volumes.structure_set import PackedMask, Roi, checked_mask
-
-_NOWHERE_MM = 1e6  # of the frames of a multi-frame CT that are no slices
 
 
 def write_seg(
@@ -60,9 +58,11 @@ def write_seg(
         if not packed[name].voxels:
             remarks.append(f"structure {name!r} has no voxel: written as a segment without frames")
     pixels, planes = _pixels(list(packed.values()), ct)
+    # highdicom takes one multi-frame image, and a CT may be several: frames go in as images with UIDs of their own.
+    uids = [plane.sop_instance_uid if plane.frame is None else str(generate_uid()) for plane in ct.planes]
     with tolerant():
         segmentation = hd.seg.Segmentation(
-            source_images=_source_images(ct, frame),
+            source_images=_source_images(ct, uids, frame),
             pixel_array=pixels,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_described(name, roi) for name, roi in labels.items()],
@@ -80,6 +80,7 @@ def write_seg(
             transfer_syntax_uid=ExplicitVRLittleEndian,
             series_description=short_text(description or f"{label} segmentation", 64),
         )
+        _name_frames(segmentation, dict(zip(uids, ct.planes, strict=True)))
         texts = [label, description, *(roi.name for roi in labels.values()), *labels]
         carry_over(ct.header, segmentation, texts=texts)
         segmentation.StudyInstanceUID = ct.study_instance_uid
@@ -132,8 +133,8 @@ def _position(plane: SlicePlane) -> hd.PlanePositionSequence:
     return hd.PlanePositionSequence(hd.CoordinateSystemNames.PATIENT, plane.affine_lps[:3, 2].tolist())
 
 
-def _source_images(ct: CtSeries, frame: str) -> list[pydicom.Dataset]:
-    """Describe the CT's images as highdicom needs them: their places and UIDs; patient and study come later."""
+def _source_images(ct: CtSeries, uids: Sequence[str], frame: str) -> list[pydicom.Dataset]:
+    """Describe the CT's planes as highdicom needs them: their places and UIDs; patient and study come later."""
     first = ct.planes[0]
     down, along = first.affine_lps[:3, 0], first.affine_lps[:3, 1]
     spacing = [float(np.linalg.norm(down)), float(np.linalg.norm(along))]
@@ -145,39 +146,45 @@ def _source_images(ct: CtSeries, frame: str) -> list[pydicom.Dataset]:
         pixel_spacing=spacing, slice_thickness=apart, spacing_between_slices=apart if ct.straight else None
     )
 
-    def image(plane: SlicePlane) -> pydicom.Dataset:
+    def image(plane: SlicePlane, uid: str) -> pydicom.Dataset:
         one = pydicom.Dataset()
         for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
             setattr(one, keyword, "")
         one.StudyDate = one.StudyTime = None
         one.StudyInstanceUID, one.SeriesInstanceUID = ct.study_instance_uid, ct.series_instance_uid
-        one.SOPClassUID, one.SOPInstanceUID, one.Modality = plane.sop_class_uid, plane.sop_instance_uid, "CT"
+        one.SOPClassUID = plane.sop_class_uid if plane.frame is None else CTImageStorage
+        one.SOPInstanceUID, one.Modality = uid, "CT"
         one.FrameOfReferenceUID = frame
         one.PositionReferenceIndicator = ct.header.get("PositionReferenceIndicator") or ""
         one.Rows, one.Columns = plane.rows, plane.columns
         for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
             if ct.header.get(keyword):
                 one[keyword] = ct.header[keyword]
+        for part in (measures, orientation, _position(plane)):
+            one.update(part[0])
         return one
 
-    if first.frame is None:
-        images = [image(plane) for plane in ct.planes]
-        for one, plane in zip(images, ct.planes, strict=True):
-            one.update(measures[0])
-            one.update(orientation[0])
-            one.update(_position(plane)[0])
-        return images
-    by_frame = {plane.frame: plane for plane in ct.planes}
-    one = image(first)
-    one.NumberOfFrames = max(frame for frame in by_frame if frame is not None)
-    one.SharedFunctionalGroupsSequence = [pydicom.Dataset()]
-    one.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = measures
-    one.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence = orientation
-    groups = []
-    for number in range(1, one.NumberOfFrames + 1):
-        group = pydicom.Dataset()
-        nowhere = hd.PlanePositionSequence(hd.CoordinateSystemNames.PATIENT, [_NOWHERE_MM * number] * 3)
-        group.PlanePositionSequence = _position(by_frame[number]) if number in by_frame else nowhere
-        groups.append(group)
-    one.PerFrameFunctionalGroupsSequence = groups
-    return [one]
+    return [image(plane, uid) for plane, uid in zip(ct.planes, uids, strict=True)]
+
+
+def _name_frames(segmentation: hd.seg.Segmentation, planes: Mapping[str, SlicePlane]) -> None:
+    """Name multi-frame images and the numbers of their frames, instead of the UIDs that the frames went in with."""
+    if all(plane.frame is None for plane in planes.values()):
+        return
+    for group in segmentation.PerFrameFunctionalGroupsSequence:
+        for derivation in group.get("DerivationImageSequence", []):
+            for source in derivation.SourceImageSequence:
+                plane = planes[source.ReferencedSOPInstanceUID]
+                source.update(_reference(plane))
+                if plane.frame is not None:
+                    source.ReferencedFrameNumber = plane.frame
+    images = {plane.sop_instance_uid: plane for plane in planes.values()}
+    segmentation.SourceImageSequence = [_reference(image) for image in images.values()]
+    for series in segmentation.ReferencedSeriesSequence:
+        series.ReferencedInstanceSequence = [_reference(image) for image in images.values()]
+
+
+def _reference(image: SlicePlane) -> pydicom.Dataset:
+    reference = pydicom.Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
+    return reference

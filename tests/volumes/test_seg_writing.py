@@ -6,10 +6,13 @@ import numpy as np
 import pydicom
 import pytest
 from generated_ct_series import axial_geometry, ct_header, ct_series
+from generated_dicom import AXIAL, anatomy, uid, write_enhanced_ct
 from generated_seg import GEOMETRY, noise
 from pydicom.sr.codedict import codes
+from pydicom.uid import EnhancedCTImageStorage
 
 from nasoseg.errors import NasosegError
+from nasoseg.volumes.dicom import read_ct
 from nasoseg.volumes.dicom_seg import read_seg, write_seg
 from nasoseg.volumes.segment_codes import coded
 from nasoseg.volumes.structure_set import Roi
@@ -95,6 +98,36 @@ def test_a_multi_frame_ct_is_named_by_frames(tmp_path):
     source = frame.DerivationImageSequence[0].SourceImageSequence[0]
     assert source.ReferencedSOPInstanceUID == ct.planes[2].sop_instance_uid
     assert source.ReferencedFrameNumber == ct.planes[2].frame
+    assert np.array_equal(read_seg(tmp_path / "seg.dcm", ct)["Eye"], mask)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_ct_of_several_multi_frame_files_is_named_by_file_and_frame(tmp_path, first):
+    hu = anatomy((6, 8, 6))
+    for name, z in (("a", 0), ("b", 3)):
+        affine = AXIAL.copy()
+        affine[:3, 3] += z * affine[:3, 0]
+
+        def named(dataset, _, name=name):
+            dataset.SOPInstanceUID = uid(name)
+
+        write_enhanced_ct(tmp_path / "ct" / f"{name}.dcm", hu[z : z + 3], affine, edit=named)
+    ct = read_ct(tmp_path / "ct")
+    mask = np.zeros(hu.shape, bool)
+    mask[first:, 2:5, 1:4] = True
+    write_seg(tmp_path / "seg.dcm", {"Eye": mask}, ct)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    found = {}
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        height = frame.PlanePositionSequence[0].ImagePositionPatient[2]
+        found[height] = (source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber)
+        assert source.ReferencedSOPClassUID == EnhancedCTImageStorage
+    planes = ct.planes[first:]
+    assert found == {plane.affine_lps[2, 2]: (plane.sop_instance_uid, plane.frame) for plane in planes}
+    (series,) = dataset.ReferencedSeriesSequence
+    for images in (series.ReferencedInstanceSequence, dataset.SourceImageSequence):
+        assert [image.ReferencedSOPInstanceUID for image in images] == [uid("a"), uid("b")]
     assert np.array_equal(read_seg(tmp_path / "seg.dcm", ct)["Eye"], mask)
 
 
