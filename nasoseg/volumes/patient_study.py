@@ -48,10 +48,19 @@ def carry_over(header: Dataset, into: Dataset, *, texts: Iterable[str]) -> None:
             into[keyword] = copy.deepcopy(header[keyword])
         elif keyword in _TYPE_2:
             setattr(into, keyword, "")
-    if (character_set := _character_set(header, texts)) is not None:
+    character_set = _character_set(header, texts)
+    if character_set != (header.get("SpecificCharacterSet") or None):
+        _decode(into)
+    if character_set is not None:
         into.SpecificCharacterSet = character_set
     elif "SpecificCharacterSet" in into:
         del into.SpecificCharacterSet
+
+
+def _decode(dataset: Dataset) -> None:
+    """Decode the texts in sequences while their character set is known; read as bytes, they are written as bytes."""
+    for _ in dataset.iterall():
+        pass
 
 
 def _character_set(header: Dataset, texts: Iterable[str]) -> str | list[str] | None:

@@ -1,5 +1,7 @@
 """Patient and study, carried over exactly as given."""
 
+import copy
+
 import pydicom
 import pytest
 from generated_ct_series import axial_geometry, ct_header, ct_series, write_ct
@@ -38,6 +40,21 @@ def test_a_header_from_a_file_is_carried_over_too(tmp_path):
     assert back.get_item("PatientName").value.strip() == "Müller^Jörg".encode()
     assert back.PatientName == "Müller^Jörg"
     assert header.SpecificCharacterSet == "ISO_IR 100"  # the CT's own is not touched
+
+
+@pytest.mark.parametrize("syntax", ["implicit", "explicit"])
+def test_texts_in_sequences_follow_the_character_set(tmp_path, syntax):
+    code = pydicom.Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1", "99X", "CT Schädel"
+    code.EquivalentCodeSequence = [copy.deepcopy(code)]
+    way = {"implicit_vr": syntax == "implicit", "little_endian": True}
+    ct_header(ProcedureCodeSequence=[code]).save_as(tmp_path / "ct.dcm", **way)
+    into = carried(pydicom.dcmread(tmp_path / "ct.dcm", force=True), "左")
+    into.save_as(tmp_path / "x.dcm", **way)
+    back = pydicom.dcmread(tmp_path / "x.dcm", force=True)
+    assert back.SpecificCharacterSet == "ISO_IR 192"
+    (read,) = back.ProcedureCodeSequence
+    assert read.CodeMeaning == read.EquivalentCodeSequence[0].CodeMeaning == "CT Schädel"
 
 
 @pytest.mark.parametrize(
