@@ -1,5 +1,6 @@
 """A lock that one process at a time holds."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -23,6 +26,45 @@ def file_lock(path: Path) -> Iterator[int | None]:
         yield descriptor if _taken(descriptor) else None
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold a lock file as soon as no other process does; it is gone afterwards.
+
+    Where there are no such locks, on Windows and some shared disks, nothing is held.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    while True:
+        with path.open("ab") as file:
+            if _waited(file.fileno()) and not _is_called(file.fileno(), path):
+                continue  # who held it has removed it
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _waited(descriptor: int) -> bool:
+    """Wait for a lock; tell whether the disk has such locks."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return False
+    return True
+
+
+def _is_called(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _taken(descriptor: int) -> bool:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from nasoseg.locks import file_lock
+from nasoseg.locks import file_lock, waiting_lock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 
@@ -38,3 +38,25 @@ def test_a_fault_inside_lets_go_of_it(tmp_path):
         fail()
     with file_lock(tmp_path / "lock") as found:
         assert found is not None
+
+
+def test_who_waits_comes_next_and_no_file_is_left(tmp_path):
+    count = tmp_path / "count"
+    count.write_text("0")
+    program = (
+        "import sys, pathlib; from nasoseg.locks import waiting_lock; folder = pathlib.Path(sys.argv[1])\n"
+        "for _ in range(200):\n"
+        "    with waiting_lock(folder / 'lock'):\n"
+        "        count = int((folder / 'count').read_text()); (folder / 'count').write_text(str(count + 1))\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert count.read_text() == "600"
+    assert [path.name for path in tmp_path.iterdir()] == ["count"]
+
+
+def test_a_lock_file_that_a_killed_process_left(tmp_path):
+    (tmp_path / "lock").write_text("")
+    with waiting_lock(tmp_path / "lock"):
+        assert (tmp_path / "lock").exists()
+    assert not (tmp_path / "lock").exists()

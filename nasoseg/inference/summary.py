@@ -10,6 +10,7 @@ from nasoseg.data.training_data import TrainingData
 from nasoseg.errors import NasosegError, writing
 from nasoseg.files import whole_file
 from nasoseg.inference.segmentation import Segmentation
+from nasoseg.locks import waiting_lock
 
 COLUMNS = ("scan", "structure", "volume_ml", "warnings")
 
@@ -32,12 +33,13 @@ def summary_table(found: Segmentation, training: TrainingData) -> str:
 def write_summary(path: Path, found: Segmentation) -> None:
     """Write a scan's volumes and warnings into a CSV file of many scans; its older rows there are replaced.
 
-    A warning that is not of one structure has a row of its own, without a structure.
+    A warning that is not of one structure has a row of its own, without a structure. Several processes may write to one
+    file: each waits for the others.
 
     Raises:
         NasosegError: If the file is not such a summary, or cannot be written.
     """
-    rows = [row for row in _rows(path) if row["scan"] != found.study.name]
+    rows: list[dict[str, str]] = []
     of = {name: [w for w in found.warnings if w.startswith(f"{name}: ")] for name in found.labels}
     for name, volume in found.volumes_ml.items():
         text = "; ".join(warning.removeprefix(f"{name}: ") for warning in of[name])
@@ -46,10 +48,12 @@ def write_summary(path: Path, found: Segmentation) -> None:
     for warning in found.warnings:
         if warning not in taken:
             rows.append(dict(zip(COLUMNS, (found.study.name, "", "", warning), strict=True)))
-    with writing(path), whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    with writing(path), waiting_lock(path.with_name(f".lock.{path.name}")):
+        older = [row for row in _rows(path) if row["scan"] != found.study.name]
+        with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(older + rows)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
