@@ -12,11 +12,15 @@ from nasoseg.volumes.structure_set import Roi
 LONGEST_NAME = 64
 """Characters of a ROI's name or a segment's label: VR LO."""
 
-_TYPES = {
-    **{"ptv": "PTV", "ctv": "CTV", "gtv": "GTV", "external": "EXTERNAL", "body": "EXTERNAL"},
-    **{"localization": "MARKER", "couch": "SUPPORT", "bolus": "BOLUS"},
-}
-"""RT ROI Interpreted Types (PS3.3 C.8.8.8) by how TG-263 names begin; anything else is an organ."""
+_TYPES = (
+    *((kind, re.compile(kind.lower())) for kind in ("PTV", "CTV", "GTV")),
+    ("EXTERNAL", re.compile(r"(external|body)(contour|outline|surface)?\d*$")),
+    ("MARKER", re.compile(r"localization\d*$")),
+    ("SUPPORT", re.compile("couch")),
+    ("BOLUS", re.compile("bolus")),
+)
+"""RT ROI Interpreted Types (PS3.3 C.8.8.8) by how a folded TG-263 name begins, or what all of it is where organs begin
+alike (External_Carotid_L, BodyOfMandible); anything else is an organ."""
 
 _GREY = Structure("", "").colour
 _GOLDEN = 0.618034  # of the colour circle: the hues of any few neighbours are far apart
@@ -65,9 +69,7 @@ def roi_labels(names: Iterable[str], *, rois: Mapping[str, Roi] | None = None) -
 
 def interpreted_type(name: str) -> str:
     """Return the RT ROI Interpreted Type of a structure, by its TG-263 name: ``PTV`` for PTV_7000, else ``ORGAN``."""
-    start = re.match(r"[a-z]*", identity(name))
-    word = start[0] if start else ""
-    return next((kind for prefix, kind in _TYPES.items() if word.startswith(prefix)), "ORGAN")
+    return next((kind for kind, pattern in _TYPES if pattern.match(identity(name))), "ORGAN")
 
 
 def _hue(number: int) -> tuple[int, int, int]:

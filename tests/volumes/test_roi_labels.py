@@ -29,10 +29,33 @@ def test_types():
         "External": "EXTERNAL",
         "BODY": "EXTERNAL",
         "Bone": "ORGAN",
+        "Body_1": "EXTERNAL",
+        "External Contour": "EXTERNAL",
+        "BodyOutline2": "EXTERNAL",
         "Couch_1": "SUPPORT",
+        "CouchSurface": "SUPPORT",
+        "Bolus 5mm": "BOLUS",
+        "Localization": "MARKER",
+        "PTV_High": "PTV",
         "": "ORGAN",
     }
     assert {name: interpreted_type(name) for name in named} == named
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "External_Carotid_L",
+        "ExternalJugularVein",
+        "BodyOfMandible",
+        "body_fat",
+        "Body-PTV",
+        "LocalizationNode",
+        "A_Ext",
+    ],
+)
+def test_an_organ_whose_name_begins_as_another_type_does(name):
+    assert interpreted_type(name) == "ORGAN"
 
 
 def test_unknown_structures_have_colours_of_their_own():
