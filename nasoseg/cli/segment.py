@@ -111,6 +111,7 @@ def _segment_all(scans: "list[Scan]", formats: list[str], arguments: argparse.Na
     )
     ensemble = Ensemble(models, mirror=arguments.mirror)
     cleaning = Cleaning(_split(arguments.largest_component), _split(arguments.fill_holes))
+    cleaning.bits(ensemble.labels)  # a wrong name is wrong for every scan
     failed: dict[str, str] = {}
     documents: list[dict[str, Any]] = []
     for number, scan in enumerate(scans, start=1):

@@ -28,6 +28,17 @@ class Cleaning:
     largest_component: Collection[str] = ()
     fill_holes: Collection[str] = ()
 
+    def bits(self, names: Sequence[str]) -> tuple[set[int], set[int]]:
+        """Return the places in ``names`` of the structures whose largest component stays, and whose holes are filled.
+
+        Raises:
+            NasosegError: If one is not among ``names``.
+        """
+        return (
+            _chosen(self.largest_component, names, what="largest_component"),
+            _chosen(self.fill_holes, names, what="fill_holes"),
+        )
+
 
 def clean(planes: npt.NDArray[Any], names: Sequence[str], cleaning: Cleaning) -> list[str]:
     """Clean bit planes (z, h, w) in place, the largest component before the holes.
@@ -38,8 +49,7 @@ def clean(planes: npt.NDArray[Any], names: Sequence[str], cleaning: Cleaning) ->
     Raises:
         NasosegError: If ``cleaning`` names a structure that is not there.
     """
-    largest = _chosen(cleaning.largest_component, names, what="largest_component")
-    filled = _chosen(cleaning.fill_holes, names, what="fill_holes")
+    largest, filled = cleaning.bits(names)
     remarks = []
     for bit in sorted(largest | filled):
         one = planes.dtype.type(1) << planes.dtype.type(bit)

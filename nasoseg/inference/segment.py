@@ -60,8 +60,8 @@ def segment(
         The structures, on the scan's own grid.
 
     Raises:
-        NasosegError: If the scan cannot be read, the model does not say how its images are made, or memory does not
-            suffice for one slice.
+        NasosegError: If the scan cannot be read, the model does not say how its images are made, ``cleaning`` names a
+            structure that it does not have, or memory does not suffice for one slice.
     """
     models = list(model) if isinstance(model, Sequence) else [model]
     ensemble = Ensemble(models, mirror=mirror, precision=precision, training=training_data)
@@ -83,6 +83,8 @@ def segment_study(
     """Segment a scan that has been read; see ``segment``."""
     if batch_size is not None and batch_size < 1:
         raise NasosegError(f"batch_size: found {batch_size}, expected 1 or more slices")
+    cleaning = cleaning or Cleaning()
+    cleaning.bits(ensemble.labels)  # before the network takes its time
     axial = study.volume.axial()
     images = ScanInput(axial, ensemble.training)
     masks = OntoScan(images.grid, images.axial, structures=len(ensemble.labels), head=ensemble.head)
@@ -113,7 +115,7 @@ def segment_study(
             f"seen on pixels of {now[0]:.3g} x {now[1]:.3g} mm, as in the training; the scan's are {was[0]:.3g} x"
             f" {was[1]:.3g} mm"
         )
-    remarks += clean(masks.planes, ensemble.labels, cleaning or Cleaning())
+    remarks += clean(masks.planes, ensemble.labels, cleaning)
     result = Segmentation(study, masks.planes, ensemble.labels, remarks=remarks)
     at_ends = _at_ends(masks.planes, ensemble.labels)
     result.warnings = (

@@ -123,6 +123,13 @@ def test_a_bad_scan_does_not_stop_the_others(run_folder, nasoseg_command, tmp_pa
     assert [p.name for p in sorted((tmp_path / "out").iterdir())] == ["good", "summary.csv"]
 
 
+def test_a_wrong_structure_is_told_once(run_folder, export, nasoseg_command, tmp_path):
+    ended = nasoseg_command("segment", run_folder, export, tmp_path / "out", "--fill-holes", "Mandibel")
+    assert ended.code == 1
+    assert ended.err.count("fill_holes") == 1
+    assert "scans could not be segmented" not in ended.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -157,6 +157,16 @@ def test_several_models_and_cleaning(make_model, small_store):
     assert "smaller pieces removed" in two.remarks[-1]
 
 
+def test_a_wrong_name_to_clean_is_told_before_the_network_runs(make_model):
+    volume = Volume(tissue((3, 8, 8)), Geometry((3, 8, 8), np.diag([3.0, 1, 1, 1])))
+    done = []
+    with pytest.raises(NasosegError, match=r"fill_holes: .*Mandible"):
+        nasoseg.segment(
+            make_model(), volume, cleaning=nasoseg.Cleaning(fill_holes=["Mandibel"]), progress=lambda *_: done.append(1)
+        )
+    assert not done
+
+
 def test_volumes_and_warnings(make_model, like_ours):
     hu = tissue((4, 12, 12))
     hu[1:3, 4:8, 4:8] = BONE
