@@ -84,8 +84,9 @@ def check_place(path: Path, *, kind: Format, force: bool) -> None:
         raise NasosegError(f"{path}: expected a file that ends in {SUFFIX_OF[kind]}, as {kind} does")
     if not path.absolute().parent.is_dir():
         raise NasosegError(f"{path}: there is no folder {path.absolute().parent}: make it first")
-    if path.is_dir() or (path.exists() and not force):
-        raise NasosegError(f"{path}: exists already: pass --force to overwrite it, or choose another name")
+    for file in (path, path.with_suffix(".bin")) if kind == "openvino" else (path,):
+        if file.is_dir() or (file.exists() and not force):
+            raise NasosegError(f"{file}: exists already: pass --force to overwrite it, or choose another name")
 
 
 @contextlib.contextmanager

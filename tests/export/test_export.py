@@ -147,6 +147,10 @@ def test_a_file_that_is_there_stays_unless_forced(make_task, tmp_path):
     with pytest.raises(NasosegError, match=r"model\.xml: exists already: pass --force"):
         export_model(task, path, kind="openvino")
     assert path.read_text() == "kept"
+    path.rename(tmp_path / "model.bin")  # may be the weights of another program
+    with pytest.raises(NasosegError, match=r"model\.bin: exists already: pass --force"):
+        export_model(task, path, kind="openvino")
+    assert (tmp_path / "model.bin").read_text() == "kept"
     export_model(task, path, kind="openvino", force=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.bin", "model.xml"]
     assert load_exported(path).labels == task.labels
