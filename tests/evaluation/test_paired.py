@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -56,19 +56,55 @@ def test_agrees_with_scipy():
         assert row["mean_difference"] == pytest.approx(differences.mean())
 
 
+def over_all_signs(differences):
+    """The share of signings of the pairs that differ, with Pratt's ranks, whose sum is as far from 0 or further."""
+    signed = (stats.rankdata(abs(differences)) * np.sign(differences))[differences != 0]
+    signs = np.array(list(product((-1, 1), repeat=len(signed))))
+    return np.mean(abs(signs @ abs(signed)) >= abs(signed.sum()) - 1e-9)
+
+
 def test_zeros_and_ties_are_pratts():
     differences = np.array([0, 0, 0.1, 0.1, -0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.5, 0.6, 0.7, 0.8, 0.9])
     p, reason = signed_rank(differences)
     assert reason == ""
-    # By hand: zeros take ranks 1, 2 and are left out; ties share ranks; the normal approximation with their variance.
+    # By hand: zeros take ranks 1, 2 and are left out; ties share ranks.
     ranked = stats.rankdata(abs(differences))[2:]
     assert ranked[:3].tolist() == [4, 4, 4]
-    plus, expected = ranked.sum() - 4, ranked.sum() / 2
-    z = (plus - expected) / np.sqrt((ranked**2).sum() / 4)
-    assert p == pytest.approx(2 * stats.norm.sf(abs(z)))
+    assert p == over_all_signs(differences) == 4 * 2 / 2**13  # none negative, or one of the three of rank 4
     assert rank_biserial(differences) == pytest.approx((ranked.sum() - 8) / ranked.sum())
     noisy = differences + np.random.default_rng(0).uniform(-1e-13, 1e-13, len(differences))
     assert signed_rank(noisy) == (p, "")  # 0.3 - 0.2 and 0.2 - 0.1 tie
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 21, 95])
+@pytest.mark.parametrize("differing", [5, 6, 9, 12])
+def test_signed_rank_is_exact_with_zeros_and_ties(zeros, differing):
+    random = np.random.default_rng(zeros + differing)
+    for _ in range(5):
+        differences = np.r_[np.zeros(zeros), random.integers(1, 8, differing) * random.choice([-0.01, 0.01], differing)]
+        assert signed_rank(differences) == (pytest.approx(over_all_signs(differences)), "")
+
+
+@pytest.mark.parametrize("pairs", [5, 13, 14, 35, 50])
+def test_signed_rank_is_scipys_where_that_is_exact(pairs):
+    differences = np.random.default_rng(pairs).permutation(np.arange(1, pairs + 1)) * 0.01
+    differences[: pairs // 3] *= -1
+    assert signed_rank(differences)[0] == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
+
+
+def test_signed_rank_is_approximated_for_many_pairs():
+    differences = np.r_[np.zeros(20), np.arange(-20, 0), np.arange(1, 32)] * 0.01  # 51 differ, one more than exact
+    expected = stats.wilcoxon(differences, zero_method="pratt", method="asymptotic").pvalue
+    assert signed_rank(differences) == (pytest.approx(expected), "")
+    fewer = signed_rank(differences[:-1])[0]
+    assert fewer == pytest.approx(stats.wilcoxon(differences[:-1], zero_method="pratt").pvalue, rel=0.05)
+
+
+def test_few_that_differ_are_not_tested():
+    p, reason = signed_rank(np.r_[np.zeros(21), 0.01, 0.02, 0.03, 0.04])  # 1/8 at best, over all signs
+    assert np.isnan(p)
+    assert reason == "fewer than 5 pairs that differ"
+    assert signed_rank(np.r_[np.zeros(21), 0.01, 0.02, 0.03, 0.04, 0.05]) == (2 / 2**5, "")
 
 
 def test_all_equal_and_too_few():
