@@ -3,12 +3,19 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from nasoseg.cores import usable_cores
 from nasoseg.progress import ProgressDisplay
+
+if TYPE_CHECKING:  # torch loads slowly, and the dispatcher imports every command
+    from nasoseg.comparison.nnunet import Asked
+    from nasoseg.data.splits import Split
+    from nasoseg.data.store import Store
 
 HELP = "train and test the real nnU-Net on a fold of the same split"
 EXAMPLE = "nasoseg nnunet openkbp.h5 --split openkbp.split.json --fold 0 --epochs 50 --run runs/nnunet/fold0"
@@ -75,14 +82,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, test, and print the table."""
-    from nasoseg import labels as structure_names
-    from nasoseg.comparison.nnunet import Asked, run_nnunet
+    from nasoseg.comparison.nnunet import run_nnunet
     from nasoseg.comparison.nnunet_environment import find_environment
+    from nasoseg.tasks.results import print_scores
+
+    with asked_for(arguments) as (store, split, asked):
+        folder = arguments.run or Path(f"runs/nnunet/fold{arguments.fold}")
+        with _Shown() as shown:
+            scores = run_nnunet(
+                store,
+                split,
+                asked,
+                run=folder,
+                find=lambda: find_environment(arguments.nnunet_python, create=arguments.create_environment),
+                force=arguments.force,
+                say=shown.say,
+                progress=shown,
+            )
+    print_scores(scores, title=f"{asked.method}, test patients of fold {asked.fold}, protocol {split.protocol}")
+    print(f"run folder: {folder}")
+    return 0
+
+
+@contextmanager
+def asked_for(arguments: argparse.Namespace) -> Iterator[tuple["Store", "Split", "Asked"]]:
+    """Open the store and the split that the arguments name, and say what nnU-Net is to learn.
+
+    Raises:
+        NasosegError: If one of them cannot be used.
+    """
+    from nasoseg import labels as structure_names
+    from nasoseg.comparison.nnunet import Asked
     from nasoseg.comparison.nnunet_groups import parse_groups
     from nasoseg.comparison.nnunet_options import Options
     from nasoseg.data.embedded import open_store
     from nasoseg.data.splits import Split, make_split
-    from nasoseg.tasks.results import print_scores
 
     with open_store(arguments.store) as store:
         if arguments.split is not None:
@@ -108,21 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
                 processes=arguments.processes if arguments.processes is not None else min(usable_cores(), 8),
             ),
         )
-        folder = arguments.run or Path(f"runs/nnunet/fold{arguments.fold}")
-        with _Shown() as shown:
-            scores = run_nnunet(
-                store,
-                split,
-                asked,
-                run=folder,
-                find=lambda: find_environment(arguments.nnunet_python, create=arguments.create_environment),
-                force=arguments.force,
-                say=shown.say,
-                progress=shown,
-            )
-    print_scores(scores, title=f"{asked.method}, test patients of fold {asked.fold}, protocol {split.protocol}")
-    print(f"run folder: {folder}")
-    return 0
+        yield store, split, asked
 
 
 class _Shown:

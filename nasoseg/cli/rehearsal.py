@@ -1,24 +1,29 @@
 """Try a benchmark's jobs, one batch each, in a process of its own: ``python -m nasoseg.cli.rehearsal JOBS.json``.
 
-Reads a list of ``{"name", "arguments", "config", "only_parse"}``; prints a JSON line for each: its error or null, and
-what its network costs.
+Reads a list of ``{"name", "arguments", "config", "only_parse", "nnunet"}``; prints a JSON line for each: its error or
+null, and what its network costs.
 """
 
+import argparse
 import contextlib
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
+from nasoseg.cli import nnunet
 from nasoseg.cli.configs import config_argument
 from nasoseg.cli.run_errors import word_error
 from nasoseg.cli.training import TrainingCLI, quieten
+from nasoseg.comparison.nnunet import differences
+from nasoseg.comparison.nnunet_groups import make_groups
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
 
@@ -46,7 +51,7 @@ class Rehearsal(TrainingCLI):
         run = Path(self.config.run)
         text = self.parser.dump(self.config, skip_none=False)
         if self.resolved.is_file() and run.is_dir():
-            _check_same(self.resolved, text, run)
+            _check_same(run, _changes(self.resolved, text))
         with whole_file(self.resolved) as temporary:
             temporary.write_text(text, encoding="utf-8")
         if self.only_parse:
@@ -80,11 +85,34 @@ class Rehearsal(TrainingCLI):
         return {"parameters": parameters, "gflop": gflop, "channels": channels, "rows": rows, "columns": columns}
 
 
-def _check_same(path: Path, text: str, run: Path) -> None:
+def rehearse_nnunet(arguments: Sequence[str]) -> None:
+    """Parse the arguments of `nasoseg nnunet`, and check that its run folder holds no other run.
+
+    Raises:
+        NasosegError: If they cannot be used, or it does.
+    """
+    parser = _Parser(prog="nasoseg nnunet", add_help=False)
+    nnunet.add_arguments(parser)
+    parsed = parser.parse_args(arguments)
+    with nnunet.asked_for(parsed) as (store, split, asked):
+        make_groups(store, split, fold=asked.fold, labels=asked.labels, by_hand=asked.groups, most_lost=asked.most_lost)
+        _check_same(parsed.run, differences(parsed.run, store, split, asked))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise NasosegError(f"nnunet: {message}: see `nasoseg nnunet --help`")
+
+
+def _changes(path: Path, text: str) -> list[tuple[str, str, str]]:
     before, now = (_flat(yaml.safe_load(t)) for t in (path.read_text(encoding="utf-8"), text))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return [(key, repr(before.get(key)), repr(now.get(key))) for key in changed]
+
+
+def _check_same(run: Path, changed: list[tuple[str, str, str]]) -> None:
     if changed:
-        listed = "; ".join(f"{key}: {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:4])
+        listed = "; ".join(f"{key}: {before}, now {now}" for key, before, now in changed[:4])
         raise NasosegError(
             f"{run} was begun with another config ({listed}{'; ...' if len(changed) > 4 else ''}): remove that folder"
             " to run it anew, or choose another --out"
@@ -101,8 +129,11 @@ def _try(job: dict[str, Any]) -> dict[str, Any]:
     cost = None
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-            cli = Rehearsal(job["arguments"], resolved=Path(job["config"]), only_parse=job["only_parse"])
-            cost = cli.rehearse()
+            if job["nnunet"]:
+                rehearse_nnunet(job["arguments"])
+            else:
+                cli = Rehearsal(job["arguments"], resolved=Path(job["config"]), only_parse=job["only_parse"])
+                cost = cli.rehearse()
     except _ParsedError:
         pass
     except Exception as error:  # whatever a user's class raises: it concerns this job alone

@@ -78,7 +78,8 @@ def try_benchmark(plan: Plan, *, overrides: Sequence[str] = (), say: Say = print
     jobs = make_jobs(plan, tuple(overrides))
     for job in jobs:
         _check_result(job, store, splits[job.protocol])
-    faults = _missing_nnunet(plan, jobs) | rehearse(jobs)
+    faults = rehearse(jobs)
+    faults |= _missing_nnunet(plan, [job for job in jobs if job.name not in faults])
     for fault in dict.fromkeys(faults.values()):  # what is wrong with a method is wrong on every fold
         say(f"cannot run {', '.join(name for name in faults if faults[name] == fault)}: {fault}")
     return jobs, faults

@@ -105,7 +105,7 @@ def run_nnunet(
     environment = find()
     try:
         with locked(run / _LOCK) as descriptor:
-            _claim(run, _document(store, split, asked, environment), force=force)
+            _claim(run, _document(store, split, asked, environment.version), force=force)
             split.save(run / "split.json")
             grouping.save(run / "groups.json")
             cases = {case: key for key, case in case_names(store).items()}
@@ -163,7 +163,20 @@ def _predict(
     return predicted
 
 
-def _document(store: Store, split: Split, asked: Asked, environment: Environment) -> dict[str, Any]:
+def differences(run: Path, store: Store, split: Split, asked: Asked) -> list[tuple[str, str, str]]:
+    """List what makes the run in a folder another one than is asked for.
+
+    nnU-Net's version is not compared: results can be read where it is not installed.
+
+    Returns:
+        Key, value there and value now; nothing where the folder holds no run.
+    """
+    wanted = _document(store, split, asked, version=None)
+    del wanted["nnunet"]["version"]
+    return _differences(_read_yaml(run / "config.yaml"), wanted) if _held(run) else []
+
+
+def _document(store: Store, split: Split, asked: Asked, version: str | None) -> dict[str, Any]:
     return {
         "method": asked.method,
         "data": {
@@ -175,7 +188,7 @@ def _document(store: Store, split: Split, asked: Asked, environment: Environment
             "labels": list(asked.labels),
         },
         "nnunet": {
-            "version": environment.version,
+            "version": version,
             **asdict(asked.options),
             "groups": None if asked.groups is None else [list(group) for group in asked.groups],
             "group_loss": asked.most_lost,
@@ -186,7 +199,7 @@ def _document(store: Store, split: Split, asked: Asked, environment: Environment
 def _claim(run: Path, wanted: dict[str, Any], *, force: bool) -> None:
     """Make the run folder ours: new, or the same run to be gone on with."""
     path = run / "config.yaml"
-    held = [name for name in (*_OURS, *_FOLDERS) if (run / name).exists()]
+    held = _held(run)
     if held and not force:
         for key, before, now in _differences(_read_yaml(path), wanted):
             raise NasosegError(
@@ -197,6 +210,10 @@ def _claim(run: Path, wanted: dict[str, Any], *, force: bool) -> None:
         for name in held:
             (shutil.rmtree if (run / name).is_dir() else Path.unlink)(run / name)
     _write_text(path, yaml.safe_dump(wanted, sort_keys=False))
+
+
+def _held(run: Path) -> list[str]:
+    return [name for name in (*_OURS, *_FOLDERS) if (run / name).exists()]
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ def rehearse(jobs: Sequence[Job], *, environment: dict[str, str] | None = None) 
     """Try one batch of every job that is not done, and write its resolved config beside its run folder.
 
     A process a method, which tries all its folds. What a network costs is written into ``cost.json`` beside the folds.
+    A run that was begun with another config is a fault. Of nnU-Net's jobs this and the options are all that is tried.
 
     Args:
         jobs: The jobs.
@@ -30,15 +31,14 @@ def rehearse(jobs: Sequence[Job], *, environment: dict[str, str] | None = None) 
         Job name -> what is wrong with it, for the jobs that cannot run.
     """
     faults: dict[str, str] = {}
-    waiting = [job for job in jobs if not job.nnunet]
     done = 0
     with ProgressDisplay("trying one batch of every job") as progress:
-        for method in dict.fromkeys(job.method for job in waiting):
-            mine = [job for job in waiting if job.method == method]
+        for method in dict.fromkeys(job.method for job in jobs):
+            mine = [job for job in jobs if job.method == method]
             found = _try(mine, environment)
             for job in mine:
                 done += 1
-                progress(job.name, done, len(waiting))
+                progress(job.name, done, len(jobs))
                 result = found.get(job.name, {"error": found["died"], "cost": None})
                 if result["error"] is not None:
                     faults[job.name] = str(result["error"])
@@ -65,7 +65,13 @@ def _try(jobs: Sequence[Job], environment: dict[str, str] | None) -> dict[str, A
     for job in jobs:
         job.run.parent.mkdir(parents=True, exist_ok=True)
     listed = [
-        {"name": job.name, "arguments": job.arguments, "config": str(job.config), "only_parse": job.done}
+        {
+            "name": job.name,
+            "arguments": job.arguments,
+            "config": str(job.config),
+            "only_parse": job.done,
+            "nnunet": job.nnunet,
+        }
         for job in jobs
     ]
     with tempfile.TemporaryDirectory() as scratch:
