@@ -17,7 +17,8 @@ from nasoseg.comparison.slurm import run_cluster
 from nasoseg.data.embedded import open_store
 from nasoseg.data.splits import Protocol, Split, make_split
 from nasoseg.data.store import Store
-from nasoseg.errors import NasosegError
+from nasoseg.errors import NasosegError, nearest
+from nasoseg.labels import identity
 from nasoseg.report.comparison import write_comparison
 from nasoseg.tasks.results import result_context
 
@@ -47,7 +48,7 @@ def run_benchmark(
         Job name -> why it cannot run, or failed. Empty when all succeeded.
 
     Raises:
-        NasosegError: If store, splits or earlier results do not fit together.
+        NasosegError: If store, organs, splits or earlier results do not fit together.
     """
     jobs, faults = try_benchmark(plan, overrides=overrides, say=say)
     runnable = [job for job in jobs if job.name not in faults]
@@ -69,8 +70,13 @@ def run_benchmark(
 
 
 def try_benchmark(plan: Plan, *, overrides: Sequence[str] = (), say: Say = print) -> tuple[list[Job], dict[str, str]]:
-    """Make splits and jobs, and try one batch of each; return the jobs, and which cannot run and why."""
+    """Make splits and jobs, and try one batch of each; return the jobs, and which cannot run and why.
+
+    Raises:
+        NasosegError: If store, organs, splits or earlier results do not fit together.
+    """
     store = open_store(plan.store)
+    _check_organs(plan, store)
     splits: dict[Protocol, Split] = {}
     for protocol in plan.protocols:
         splits[protocol] = _split(plan, store, protocol)
@@ -83,6 +89,16 @@ def try_benchmark(plan: Plan, *, overrides: Sequence[str] = (), say: Say = print
     for fault in dict.fromkeys(faults.values()):  # what is wrong with a method is wrong on every fold
         say(f"cannot run {', '.join(name for name in faults if faults[name] == fault)}: {fault}")
     return jobs, faults
+
+
+def _check_organs(plan: Plan, store: Store) -> None:
+    """Look for the organs now: the report, which needs them, is written after all training."""
+    known = set(map(identity, store.names))
+    for name in plan.organs:
+        if identity(name) not in known:
+            raise NasosegError(
+                f"{plan.path}: organs: {store.path} has no structure {name!r}: {nearest(name, store.names)}"
+            )
 
 
 def _missing_nnunet(plan: Plan, jobs: Sequence[Job]) -> dict[str, str]:
@@ -172,10 +188,10 @@ def _check_result(job: Job, store: Store, split: Split) -> None:
 
 
 def _score(job: Job, organs: Sequence[str]) -> float | None:
-    """Return the headline: mean DSC per volume over patients, then over structures."""
+    """Return the headline: mean DSC per volume over patients, then over structures; None where it has none of them."""
     path: Path = job.run / "metrics.csv"
     table = pd.read_csv(path)
     table = table[(table["averaging"] == "volume") & (table["metric"] == "dsc")]
     means = table.groupby("structure")["value"].mean()
-    chosen = means[means.index.isin(list(organs))] if organs else means
+    chosen = means[means.index.map(identity).isin([identity(name) for name in organs])] if organs else means
     return None if chosen.empty else float(chosen.mean())

@@ -15,6 +15,8 @@ from nasoseg.tasks.checkpoints import LAST, PREVIOUS
 
 Command = tuple[str, ...]
 
+_FLAGS = ("--create-environment", "--force")  # of `nasoseg nnunet`, which take no value: left out where they are false
+
 
 @dataclass(frozen=True)
 class Job:
@@ -133,4 +135,6 @@ def _job(plan: Plan, method: Method, protocol: Protocol, fold: int, overrides: t
 
 def _option(key: str, value: object) -> list[str]:
     name = "--" + key.replace("_", "-")
+    if value is None or (value is False and name in _FLAGS):
+        return []
     return [name] if value is True else [name, str(value).lower() if value is False else str(value)]

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from generated_benchmark import write_benchmark
 
+from nasoseg.cli import main
 from nasoseg.cli.rehearsal import rehearse_nnunet
 from nasoseg.comparison.jobs import make_jobs
 from nasoseg.comparison.nnunet import Asked, run_nnunet
@@ -49,3 +50,36 @@ def test_results_of_other_options_are_not_taken_for_done(small_store, tmp_path):
     (tested / "config.yaml").unlink()  # nothing says what the results are of
     with pytest.raises(NasosegError, match="was begun with another config"):
         rehearse_nnunet(begun.jobs[0].arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epoch": "x"}, "argument --epochs: invalid int value: 'x': see `nasoseg nnunet --help`"),
+        ({"epochs": 0}, "--epochs: found 0, expected 1 or more"),
+        ({"widht": 4}, "unrecognized arguments: --widht 4"),
+        ({"create_environment": "maybe"}, "unrecognized arguments: maybe"),
+        ({"batch_size": False}, "argument --batch-size: invalid int value: 'false'"),
+        ({"groups": "Larinx"}, "--groups has no structure 'Larinx'"),
+    ],
+)
+def test_wrong_options_are_told_in_the_dry_run(small_store, tmp_path, options, words):
+    job = planned(tmp_path, small_store, **options).jobs[0]
+    with pytest.raises(NasosegError) as raised:
+        rehearse_nnunet(job.arguments)
+    assert words in str(raised.value)
+
+
+def test_false_and_null_are_the_defaults(small_store, tmp_path):
+    options = {"create_environment": False, "force": False, "batch_size": None, "mirroring": False}
+    job = planned(tmp_path, small_store, **options).jobs[0]
+    assert job.arguments[-2:] == ("--mirroring", "false")
+    assert not {"--create-environment", "--force", "--batch-size"} & set(job.arguments)
+    rehearse_nnunet(job.arguments)
+
+
+def test_only_what_can_run_looks_for_an_environment(small_store, tmp_path, capsys):
+    """The option is wrong, and there is no nnU-Net: the first is told, before 5 GB are fetched for the second."""
+    begun = planned(tmp_path, small_store, epochs=0, nnunet_python="nowhere")
+    assert main(["benchmark", str(begun.path), "--dry-run"]) == 1
+    assert "--epochs: found 0" in capsys.readouterr().out
