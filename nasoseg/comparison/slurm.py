@@ -8,7 +8,7 @@ from typing import Any
 
 from nasoseg.comparison.board import Board
 from nasoseg.comparison.jobs import Job
-from nasoseg.comparison.work import Work
+from nasoseg.comparison.work import State, Work
 from nasoseg.errors import NasosegError
 
 _SECONDS_BETWEEN_LOOKS = 5.0
@@ -40,6 +40,8 @@ def run_cluster(
 ) -> dict[str, str]:
     """Submit every job that is not done, and watch them until all have ended. Ctrl-C cancels them, to be resumed.
 
+    A job that another process is at, such as one that an earlier call has sent, is waited for.
+
     Args:
         jobs: What is to be run.
         board: Where their state is shown.
@@ -69,17 +71,18 @@ def run_cluster(
     try:
         while open_jobs:
             for name, (job, handle) in list(open_jobs.items()):
-                state, fault = _look(handle)
+                state, fault = _look(job, handle)
                 board.update(job, state, progress=Work(job).progress(), score=score(job) if state == "done" else None)
                 if state == "failed":
                     faults[name] = f"{fault} (log: {job.log}; submitit: {handle.paths.folder})"
-                if state in ("done", "failed", "elsewhere"):
+                if state in ("done", "failed"):
                     del open_jobs[name]
             time.sleep(_SECONDS_BETWEEN_LOOKS if open_jobs else 0.0)
     finally:
         for job, handle in open_jobs.values():
-            handle.cancel()
-            board.update(job, "stopped")
+            if board.states[job.name] != "elsewhere":
+                handle.cancel()
+                board.update(job, "stopped")
     return faults
 
 
@@ -102,11 +105,21 @@ def import_submitit() -> Any:
     return submitit
 
 
-def _look(handle: Any) -> tuple[Any, str]:
+def _look(job: Job, handle: Any) -> tuple[State, str]:
     if not handle.done():
         return ("waiting" if handle.state.upper() in _WAITING else "running"), ""
     error = handle.exception()
     if error is not None:
         return "failed", f"the cluster's job ended as {handle.state} ({' '.join(str(error).split())[-300:]})"
     state, fault = handle.result()
-    return state, fault
+    return _look_elsewhere(job) if state == "elsewhere" else (state, fault)
+
+
+def _look_elsewhere(job: Job) -> tuple[State, str]:
+    with job.claimed() as descriptor:
+        if descriptor is None:
+            return "elsewhere", ""
+        if job.done:
+            return "done", ""
+    # Where the nodes' locks cannot be seen from here, it may still be at it.
+    return "failed", "another process was at it, and it is not done: run the same command again when that has ended"
