@@ -57,7 +57,7 @@ def structure_sentences(statistics: pd.DataFrame, *, protocol: str) -> list[str]
             "higher": f"higher than {reference} on",
             "lower": f"lower than {reference} on",
             "none": "no difference shown on",
-            "untested": "too few patients to test on",
+            "untested": "too few patients that differ to test on",
         }
         said = "; ".join(f"{words[kind]} {listed(names)}" for kind, names in parts.items() if names)
         sentences.append(f"{method}: {said}.")
@@ -91,7 +91,7 @@ def ranks_sentence(ranks: pd.DataFrame, *, protocol: str, headline: str) -> str:
 
 
 def coverage(protocol: Protocol) -> str:
-    """Say which folds and how many patients every method has."""
+    """Say which folds and how many patients every method has, and which methods lack something that others have."""
     tested = {method: len(cells.index.unique("patient")) for method, cells in protocol.cells.items()}
     incomplete = protocol.incomplete()
     complete = [method for method in protocol.methods if method not in incomplete]
@@ -101,8 +101,7 @@ def coverage(protocol: Protocol) -> str:
     if not incomplete:
         return f"{text}."
     few = [
-        f"{method} has {'fold' if len(found) == 1 else 'folds'} {listed(found)} only, with"
-        f" {counted(tested[method], 'patient')}"
+        f"{method} has {found} only" + ("" if "patient" in found else f", with {counted(tested[method], 'patient')}")
         for method, found in incomplete.items()
     ]
     if not complete:

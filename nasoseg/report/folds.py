@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from nasoseg.report.figure_style import CaptionedFigure, Look, in_house_style, method_looks, new_figure
 from nasoseg.report.per_unit import Protocol, all_methods
-from nasoseg.report.wording import listed, metric_name
+from nasoseg.report.wording import metric_name
 
 _LEAST_SPAN = 0.1  # of the vertical axis: less would show a difference of a thousandth as a cliff
 
@@ -77,10 +77,6 @@ def _caption(protocols: Sequence[Protocol]) -> str:
         f" over {len(one.headline)} structures: {', '.join(one.headline)}). The vertical axis does not begin at 0."
     )
     for protocol in protocols:
-        gone = [
-            f"{method} has {'fold' if len(folds) == 1 else 'folds'} {listed(folds)} only"
-            for method, folds in protocol.incomplete().items()
-        ]
-        if gone:
+        if gone := [f"{method} has {found} only" for method, found in protocol.incomplete().items()]:
             text += f" Protocol {protocol.name}: {'; '.join(gone)}."
     return text

@@ -9,6 +9,10 @@ import pandas as pd
 from nasoseg.errors import NasosegError
 from nasoseg.evaluation import values
 from nasoseg.evaluation.bootstrap import mean_of_means
+from nasoseg.report.wording import counted, listed
+
+_PLACE = ("patient", "fold", "structure")
+_Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Protocol:
         structures: All structures.
         headline: Those that the headline is over: the organs, or all.
         folds: All folds that a method was tested on, in order.
+        measured: For every method the patients, folds and structures of its rows, those with NaN included: there was
+            nothing to measure, which is not the same as nothing measured.
     """
 
     name: str
@@ -32,6 +38,7 @@ class Protocol:
     structures: tuple[str, ...]
     headline: tuple[str, ...]
     folds: tuple[str, ...]
+    measured: Mapping[str, frozenset[_Place]]
 
     @property
     def methods(self) -> list[str]:
@@ -42,9 +49,15 @@ class Protocol:
         """Return the folds that a method was tested on."""
         return in_order(str(fold) for fold in self.cells[method].index.unique("fold"))
 
-    def incomplete(self) -> dict[str, list[str]]:
-        """Return the methods that lack a fold which another method has, with the folds that they do have."""
-        return {method: found for method in self.methods if (found := self.folds_of(method)) != list(self.folds)}
+    def incomplete(self) -> dict[str, str]:
+        """Name the methods that lack a fold, patient or structure which another method has, with what they do have.
+
+        Returns:
+            Method -> such as ``fold 0``, ``3 of 12 patients`` or ``2 of 9 structures``. Its means are over other
+            values than those of the others.
+        """
+        whole = frozenset[_Place]().union(*self.measured.values())
+        return {method: _part(rows, whole) for method, rows in self.measured.items() if rows != whole}
 
     def patients(self, method: str, structures: Sequence[str] | None = None) -> "pd.Series[float]":
         """Return every patient's mean over the structures that he has; those of the headline by default.
@@ -59,6 +72,19 @@ class Protocol:
         cells = self.cells[method][list(self.headline)]
         of_folds = {str(fold): mean_of_means(of.to_numpy(float)) for fold, of in cells.groupby(level="fold")}
         return pd.Series(of_folds, dtype=float).reindex(list(self.folds))
+
+
+def _part(rows: frozenset[_Place], whole: frozenset[_Place]) -> str:
+    patients, folds, structures = ({row[column] for row in rows} for column in range(3))
+    all_patients, all_folds, all_structures = ({row[column] for row in whole} for column in range(3))
+    parts = []
+    if folds != all_folds:
+        parts.append(f"{'fold' if len(folds) == 1 else 'folds'} {listed(in_order(folds))}")
+    elif patients != all_patients:  # with fewer folds there are fewer patients, too
+        parts.append(f"{len(patients)} of {counted(len(all_patients), 'patient')}")
+    if structures != all_structures:
+        parts.append(f"{len(structures)} of {counted(len(all_structures), 'structure')}")
+    return ", ".join(parts) or f"{len(rows)} of {counted(len(whole), 'value')}"
 
 
 def read_protocols(
@@ -90,6 +116,10 @@ def read_protocols(
             structures=structures,
             headline=headline,
             folds=tuple(in_order(str(fold) for fold in of["fold"].unique())),
+            measured={
+                str(method): frozenset(zip(*(of_method[column].astype(str) for column in _PLACE), strict=True))
+                for method, of_method in of.groupby("method", sort=False)
+            },
         )
         for name, of in values.protocols(rows)
     ]

@@ -57,12 +57,14 @@ def table_1(
     """Make the paper's Table 1 for one protocol: a block per averaging, a row per method; the best of a block is bold.
 
     The row ``organs`` of the summary is printed where there is one, else the row ``all``; ``micro`` has ``all`` only.
+    Where methods have unequally many structures in a block, their number is said.
 
     Args:
         summary: From ``summarise_all``.
         protocol: ``clean`` or ``paper``.
         metrics: The columns; one that the results lack is left out. The largest value counts as the best.
-        incomplete: Methods that lack folds: marked, and never bold, because their patients are others.
+        incomplete: Methods that lack folds, patients or structures that others have: marked, and never bold, because
+            their means are over others.
         costs: Parameters and FLOPs of methods, for two more columns.
 
     Raises:
@@ -79,9 +81,10 @@ def table_1(
     for averaging, block in rows.groupby("averaging", sort=False):
         groups.append(len(lines))
         top = {metric: _best(block[block["metric"] == metric], incomplete) for metric in metrics}
+        same = block.drop_duplicates("method")["structures"].nunique() == 1
         for method, of_method in block.groupby("method", sort=False):
             line = {"averaging": str(averaging), "model": _marked(str(method), incomplete)}
-            line |= _line_1(of_method.set_index("metric"), metrics)
+            line |= _line_1(of_method.set_index("metric"), metrics, same_structures=same)
             if costs is not None:
                 parameters, flops = costs.get(str(method), _NO_COST)
                 line["params, M"] = number(parameters / 1e6, digits=2)
@@ -118,7 +121,7 @@ def structures_table(
         protocol: ``clean`` or ``paper``.
         metric: Such as ``dsc``; the largest value counts as the best.
         averaging: ``volume`` or ``slice``.
-        incomplete: Methods that lack folds: marked, and never bold.
+        incomplete: Methods that lack folds, patients or structures that others have: marked, and never bold.
 
     Raises:
         NasosegError: If the summary lacks the protocol or the metric.
@@ -171,7 +174,7 @@ def _headline(summary: pd.DataFrame, averaging: str) -> str:
     return ORGANS if ORGANS in there else ALL
 
 
-def _line_1(of_method: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
+def _line_1(of_method: pd.DataFrame, metrics: Sequence[str], *, same_structures: bool) -> dict[str, str]:
     """Word the values of one method in one averaging; ``of_method`` is indexed by metric."""
     at = of_method.to_dict("index")
     line = {}
@@ -181,7 +184,8 @@ def _line_1(of_method: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
         if metric == metrics[0]:
             line[f"95 % interval of {metric_name(metric)}"] = interval(float(row["low"]), float(row["high"]))
     first = of_method.iloc[0]
-    return line | {"over": counted(int(first["n"]), str(first["unit"]).removesuffix("s"))}
+    over = counted(int(first["n"]), str(first["unit"]).removesuffix("s"))
+    return line | {"over": over if same_structures else f"{over}, {counted(int(first['structures']), 'structure')}"}
 
 
 def _best(rows: pd.DataFrame, incomplete: Collection[str]) -> str:
@@ -195,7 +199,8 @@ def _marked(method: str, incomplete: Collection[str]) -> str:
 
 
 def _incomplete(incomplete: Collection[str]) -> str:
-    return " † lacks folds that others have: its patients are others, and it is never bold." if incomplete else ""
+    text = " † lacks folds, patients or structures that others have: its means are over others, and it is never bold."
+    return text if incomplete else ""
 
 
 def _with_costs(rows: pd.DataFrame, costs: Costs | None) -> pd.DataFrame:
@@ -210,14 +215,14 @@ def _caption_1(
 ) -> str:
     there = [str(name) for name in rows["averaging"].unique()]
     averagings = "; ".join(f"{name}: {AVERAGINGS.get(name, name)}" for name in there)
-    over = rows.drop_duplicates("averaging").set_index("averaging")["structures"]
+    organs = rows.loc[rows["structure"] == ORGANS, "structures"]
     text = (
         f"Results under protocol {protocol}. The averaging of every block is named. {averagings}. 95 % intervals of"
         f" {metric_name(metrics[0])} by BCa bootstrap over patients; best in bold, which says nothing about"
         " significance."
     )
-    if (rows["structure"] == ORGANS).any():
-        text += f" Means are over the {int(over.iloc[0])} organs"
+    if len(organs):
+        text += f" Means are over the {int(organs.max())} organs"
         text += "; micro is over all structures." if "micro" in there else "."
     if costs is not None:
         text += " Parameters in millions; GFLOPs: operations for one image, in units of 10⁹."

@@ -21,7 +21,7 @@ NOTHING = "\N{EN DASH}"
 
 SIGNIFICANT = 0.05
 MARKS = ((0.001, "***"), (0.01, "**"), (SIGNIFICANT, "*"))
-MARKS_EXPLAINED = "* p < 0.05, ** p < 0.01, *** p < 0.001, no mark: no difference shown, or too few patients to test"
+MARKS_EXPLAINED = "* p < 0.05, ** p < 0.01, *** p < 0.001, no mark: no difference shown, or too few that differ to test"
 
 
 def metric_name(metric: str) -> str:

@@ -64,7 +64,7 @@ def test_structures_are_listed_by_what_is_shown():
     assert structure_sentences(table, protocol="clean") == [
         "two_stage: higher than unet on Larynx (+0.012, p < 0.001);"
         f" lower than unet on Eye (+0.012, median {MINUS}0.020, p = 0.030);"
-        " no difference shown on Mandible; too few patients to test on Chiasm."
+        " no difference shown on Mandible; too few patients that differ to test on Chiasm."
     ]
     assert structure_sentences(table, protocol="paper") == []
 

@@ -3,6 +3,8 @@ import pytest
 from benchmark_rows import as_table, of_values, row
 
 from nasoseg.errors import NasosegError
+from nasoseg.report.findings import coverage
+from nasoseg.report.per_unit import read_protocols
 from nasoseg.report.tables import structures_table, summarise_all, table_1
 
 DASH = "\N{EN DASH}"
@@ -49,7 +51,50 @@ def test_a_method_that_lacks_folds_is_marked_and_never_bold(results):
     table = table_1(summary_of(results), protocol="clean", incomplete=["a_1"])
     assert list(table.cells["model"])[:2] == ["a_1 †", "b"]
     assert not table.bold["DSC"].iloc[0]
-    assert "† lacks folds" in table.caption
+    assert "† lacks folds, patients or structures that others have" in table.caption
+
+
+EASY = {
+    "net": {"Larynx": [0.4, 0.5, 0.6], "Eye": [0.9, 0.9, 0.8]},
+    "other": {"Larynx": [0.3, 0.4, 0.5], "Eye": [0.9] * 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("few", "what"),
+    [
+        ({"Eye": [0.9, 0.9, 0.8]}, "1 of 2 structures"),
+        ({"Larynx": [None, None, 0.7], "Eye": [None, None, 0.9]}, "1 of 3 patients"),
+        ({"Larynx": [0.4, 0.5, 0.7], "Eye": [0.9, 0.9, None]}, "5 of 6 values"),
+    ],
+)
+def test_a_method_with_fewer_structures_or_patients_does_not_win(few, what):
+    """It has the same masks or better ones, and the highest mean because it lacks what is hard."""
+    results = of_values(EASY | {"easy": few})
+    (protocol,) = read_protocols(results)
+    assert protocol.incomplete() == {"easy": what}
+    assert f"INCOMPLETE: easy has {what} only" in coverage(protocol)
+    summary = summary_of(results)
+    first = table_1(summary, protocol="clean", incomplete=protocol.incomplete())
+    assert list(first.cells["model"]) == ["net", "other", "easy †"]
+    assert list(first.bold["DSC"]) == [True, False, False]
+    varied = {"3 patients, 2 structures", "3 patients, 1 structure"}
+    assert set(first.cells["over"]) >= (varied if "structures" in what else {"3 patients"})
+    structures = structures_table(summary, protocol="clean", incomplete=protocol.incomplete())
+    assert not structures.bold["easy †"].any()
+
+
+def test_nothing_to_measure_lacks_nothing():
+    """A structure that is rightly found absent has a row without a value."""
+    results = of_values({"a": {"Eye": [0.5, 0.6, 0.7]}, "b": {"Eye": [0.5, float("nan"), 0.7]}})
+    assert read_protocols(results)[0].incomplete() == {}
+
+
+def test_each_of_two_methods_may_lack_what_the_other_has():
+    results = of_values({"a": {"Eye": [0.5], "Larynx": [0.5]}, "b": {"Eye": [0.5], "Mandible": [0.9]}})
+    (protocol,) = read_protocols(results)
+    assert protocol.incomplete() == dict.fromkeys("ab", "2 of 3 structures")
+    assert not table_1(summary_of(results), protocol="clean", incomplete=protocol.incomplete()).bold.any(axis=None)
 
 
 def test_the_headline_is_over_the_organs_where_they_are_named(results):
