@@ -9,7 +9,9 @@ from nasoseg.cli.output import add_json, add_quiet, print_json
 from nasoseg.errors import NasosegError
 
 if TYPE_CHECKING:  # torch loads slowly, and the dispatcher imports every command
+    from nasoseg.data.splits import Split
     from nasoseg.evaluation.folders import FolderScores
+    from nasoseg.metrics import Scores
 
 HELP = """measure predicted masks of any program against true masks
 
@@ -17,7 +19,9 @@ PRED and TRUTH are each laid out as
   <patient>/<structure>.nii.gz or <patient>/segmentations/<structure>.nii.gz, one mask a file, or
   <patient>.nii.gz, label maps whose values nnU-Net's dataset.json explains.
 NIfTI (.nii.gz, .nii), NRRD (.nrrd) and MetaImage (.mha, .mhd) are read. Structures are matched by name, synonyms
-included. A true mask that is missing means: not annotated, and not measured. See --absent."""
+included. A true mask that is missing means: not annotated, and not measured. See --absent.
+
+With --split, `nasoseg report` compares them with nasoseg's own runs, patient by patient."""
 EXAMPLE = "nasoseg evaluate predictions/ studies/ --method other --out other/metrics.csv"
 
 
@@ -26,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prediction", metavar="PRED", type=Path, help="folder of the predictions")
     parser.add_argument("truth", metavar="TRUTH", type=Path, help="folder of the truth")
     parser.add_argument("--out", metavar="FILE.csv", type=Path, help="write all values, as `nasoseg test` does")
+    parser.add_argument(
+        "--split",
+        metavar="FILE",
+        type=Path,
+        help="split (protocol clean) on whose folds the program was trained: FILE.csv names its store and every"
+        " patient's fold, so that nasoseg's runs on that split can be compared with; other patients are left out",
+    )
     parser.add_argument("--method", metavar="NAME", help="name of the method in the table (default: PRED's name)")
     parser.add_argument(
         "--absent",
@@ -59,10 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
     if out:
         _check_out(out, force=arguments.force)
     from nasoseg.evaluation.folders import evaluate_folders
-    from nasoseg.evaluation.results import UNKNOWN
     from nasoseg.progress import ProgressDisplay
-    from nasoseg.tasks.results import print_scores, write_metrics
+    from nasoseg.tasks.results import print_scores
 
+    split = None if arguments.split is None else _read_split(arguments.split)
     with ProgressDisplay("evaluating", quiet=arguments.quiet) as progress:
         found = evaluate_folders(
             arguments.prediction,
@@ -71,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             dataset_json=arguments.dataset_json,
             missing_as_empty=arguments.missing_as_empty,
             allow_missing=arguments.allow_missing,
+            only=None if split is None else split.slices,
             progress=progress,
         )
     method = arguments.method or arguments.prediction.resolve().name
@@ -80,13 +92,38 @@ def run(arguments: argparse.Namespace) -> int:
     for note in found.notes:
         print(f"note: {note}", file=sys.stdout if shown else sys.stderr)
     if out:
-        unknown = dict.fromkeys(("protocol", "fold", "store", "split"), UNKNOWN)
-        write_metrics(out, found.scores, context={"method": method, **unknown})
+        _write(out, found.scores, method=method, split=split)
         if shown:
             print(f"values: {out}")
     if arguments.json:
         print_json(document(found, method=method) | {"out": out})
     return 0
+
+
+def _read_split(path: Path) -> "Split":
+    from nasoseg.data.splits import Split
+
+    split = Split.load(path)
+    if split.protocol != "clean":
+        raise NasosegError(
+            f"--split: {path} has protocol {split.protocol!r}, whose folds are slices; masks are measured as whole"
+            " volumes: expected 'clean': name the split of that protocol"
+        )
+    return split
+
+
+def _write(out: Path, scores: "Scores", *, method: str, split: "Split | None") -> None:
+    from nasoseg.evaluation.results import UNKNOWN
+    from nasoseg.tasks.results import split_context, write_metrics
+
+    if split is None:
+        unknown = dict.fromkeys(("protocol", "fold", "store", "split"), UNKNOWN)
+        write_metrics(out, scores, context={"method": method, **unknown})
+        return
+    tested_in = {key: number for number, fold in enumerate(split.folds) for key in fold.test}
+    folds = sorted({tested_in[key] for key in scores.patients})
+    context = split_context(split, method=method, fold=folds[0])
+    write_metrics(out, scores, context=context, folds=tested_in if len(folds) > 1 else None)
 
 
 def document(found: "FolderScores", *, method: str) -> dict[str, Any]:

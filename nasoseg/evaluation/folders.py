@@ -42,6 +42,7 @@ def evaluate_folders(
     dataset_json: str | os.PathLike[str] | None = None,
     missing_as_empty: bool = False,
     allow_missing: bool = False,
+    only: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> FolderScores:
     """Measure predicted against true masks.
@@ -57,6 +58,7 @@ def evaluate_folders(
         dataset_json: What the values of label maps mean, of both folders where they hold such.
         missing_as_empty: Whether an annotated structure without a predicted file counts as predicted empty.
         allow_missing: Whether patients without a prediction are left out.
+        only: Patients to measure, such as those of a split; None for all. Others are left out, and noted.
         progress: Called after every patient.
 
     Raises:
@@ -67,9 +69,18 @@ def evaluate_folders(
     given = Path(dataset_json) if dataset_json else None
     predicted = find_masks(Path(prediction_root), dataset_json=given)
     true = find_masks(Path(truth_root), dataset_json=given)
+    others = [name for name in true if only is not None and name not in only]
+    if only is not None and len(others) == len(true):
+        raise NasosegError(
+            f"{truth_root}: none of its {len(true)} patients is in the split: found {_some(others)}, expected"
+            f" {_some(list(only))}: name the split of these patients"
+        )
+    true = {name: study for name, study in true.items() if name not in others}
     names = choose_structures(Studies(list(true.values())), None, where=str(truth_root))
     meant = _identities(absent, names)
-    notes = _unmatched(predicted, true, names)
+    of_all = f"{len(others)} of {len(others) + len(true)} patients"
+    notes = [f"{of_all} not in the split, left out: {_some(others)}"] if others else []
+    notes += _unmatched({name: study for name, study in predicted.items() if name not in others}, true, names)
     patients = _patients(predicted, true, Path(prediction_root), allow_missing=allow_missing, notes=notes)
     _check_predicted(patients, names, meant, missing_as_empty=missing_as_empty, notes=notes)
     overlap, surface = OverlapMetrics(list(patients), names), SurfaceMetrics(list(patients), names)

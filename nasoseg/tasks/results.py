@@ -28,33 +28,48 @@ def result_context(store: Store, split: Split, *, method: str, fold: int) -> dic
         method: Name of the method.
         fold: The fold that is tested.
     """
+    return split_context(split, method=method, fold=fold) | {"store": store.short_sha256}
+
+
+def split_context(split: Split, *, method: str, fold: int) -> dict[str, Any]:
+    """Return what ``result_context`` does where only the split is at hand, which names its store."""
     return {
         "method": method,
         "protocol": split.protocol,
         "fold": fold,
-        "store": store.short_sha256,
+        "store": split.store_sha256[:12],
         "split": split.sha256[:12],
     }
 
 
-def write_metrics(path: str | os.PathLike[str], scores: Scores, *, context: Mapping[str, Any]) -> None:
+def write_metrics(
+    path: str | os.PathLike[str],
+    scores: Scores,
+    *,
+    context: Mapping[str, Any],
+    folds: Mapping[str, int] | None = None,
+) -> None:
     """Write ``metrics.csv``: a row per patient, structure, averaging and metric, whole or not at all.
 
     Args:
         path: The file.
         scores: Of a test.
         context: Columns that are equal in every row, from ``result_context``.
+        folds: The fold of every patient, where the scores are of several folds. Values over all patients, which are no
+            fold's, are then left out.
 
     Raises:
         NasosegError: If the file cannot be written.
     """
     path = Path(path)
-    rows = scores.rows()
+    rows: list[dict[str, Any]] = [{**context, **row, "value": f"{row['value']:.6g}"} for row in scores.rows()]
+    if folds is not None:
+        rows = [row | {"fold": folds[row["patient"]]} for row in rows if row["patient"]]
     try:
         with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [*context, *rows[0]])
+            writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
-            writer.writerows({**context, **row, "value": f"{row['value']:.6g}"} for row in rows)
+            writer.writerows(rows)
     except OSError as error:
         raise NasosegError(
             f"{path}: could not be written ({error}): free disk space or choose another folder"

@@ -32,7 +32,7 @@ class Run:
         folder: The folder.
         method: The method's name.
         protocol: ``clean``, ``paper``, or ``-`` where it is not known.
-        fold: The fold that was tested, as text.
+        fold: The fold that was tested, as text, or ``-`` where it is not known, or the results are of several.
         store: Beginning of the store's hash, or ``-``.
         split: Beginning of the split's hash, or ``-``.
         config: What ``config.yaml`` says; empty where there is none that can be read.
@@ -192,7 +192,9 @@ def _first_row(path: Path) -> dict[str, str]:
     names = ("method", "protocol", "fold", "store", "split")
     try:
         row = pd.read_csv(path, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8")
-        return {name: str(row[name].iloc[0]) for name in names}
+        facts = {name: str(row[name].iloc[0]) for name in names}
+        folds = pd.read_csv(path, usecols=["fold"], dtype=str, keep_default_na=False, encoding="utf-8")["fold"]
+        return facts if folds.nunique() == 1 else facts | {"fold": UNKNOWN}
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise NasosegError(
             f"{path}: cannot be read as results ({type(error).__name__}: {' '.join(str(error).split())[:200]}):"
