@@ -13,6 +13,7 @@ from page_runs import EVIL_METHOD, EVIL_PATIENT, EVIL_STRUCTURE, ORGANS, write_w
 
 from nasoseg.errors import NasosegError
 from nasoseg.report.page import write_page
+from nasoseg.report.page.runs import worded
 
 FAST = {"resamples": 20}
 
@@ -140,6 +141,30 @@ def test_without_store_or_predictions_the_page_says_so(small_store, tmp_path):
     said = "The store gone.h5, which the runs name, is not there or cannot be read. Pass --store with the store"
     assert f"{said} {split.store_sha256[:12]}." in page.text
     assert "cases-data" not in page.data
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_an_error_on_the_page_names_no_folder_of_the_machine(relative, small_store, tmp_path, monkeypatch):
+    """A folder with a space, given whole or from where one stands; what was found of it is quoted, too."""
+    run = tmp_path / "Jane Doe" / "her runs" / "unet"
+    split = write_whole_run(run, small_store, "unet", level=0.7, structures=ORGANS)
+    store = tmp_path / "Jane Doe" / "her store.h5"
+    shutil.copy(small_store.path, store)
+    for key in split.part(0, "test"):
+        (run / "predictions" / key / "Mandible.nii.gz").write_bytes(b"no image")
+    if relative:
+        monkeypatch.chdir(tmp_path / "Jane Doe")
+        run, store = run.relative_to(Path.cwd()), store.relative_to(Path.cwd())
+    page = Page(write_page([run], tmp_path / "page", store=store, **FAST))
+    shown = page.text + json.dumps(page.data)
+    assert re.search(r"unet/predictions/\S+/Mandible\.nii\.gz", shown)
+    for part in ("Jane", "her runs", str(tmp_path), tmp_path.parts[1] + "/"):
+        assert part not in shown
+
+
+def test_other_folders_in_an_error_are_left_out_quoted_or_not(tmp_path):
+    error = NasosegError(f"/home/jane/a.nii: bad: '/home/jane/b.nii' and (/data/c.nii): {tmp_path / 'run'}: no mask")
+    assert worded(error, [tmp_path / "run"], None) == "a.nii: bad: 'b.nii' and (c.nii): run: no mask."
 
 
 def test_a_patient_without_result_and_one_without_prediction_are_named(small_store, tmp_path):

@@ -73,7 +73,7 @@ def gather_cases(
             for pick in picks
         ]
     except NasosegError as error:  # a prediction that cannot be drawn takes nothing from the numbers
-        return _none(worded(error))
+        return _none(worded(error, [run.folder for run in runs.tested], store))
     return {
         "reason": "" if seen else _NOT_PREDICTED,
         "judge": judge,

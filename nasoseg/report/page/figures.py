@@ -76,7 +76,7 @@ def samples_figure(
     try:
         figure, reason = find_samples(folders, store, protocols, reference=reference)
     except NasosegError as error:  # a prediction that cannot be drawn takes nothing from the numbers
-        figure, reason = None, worded(error)
+        figure, reason = None, worded(error, folders, store)
     reason = reason if store is not None else no_store
     return embed(figure, name="fig-3", title="Fig. 3: samples", reason=reason, kind="webp")
 

@@ -143,9 +143,26 @@ def find_store(runs: Runs, *, given: str | os.PathLike[str] | None) -> tuple[Sto
     return None, f"{reason} Pass --store with the store {', '.join(sorted(wanted)) or 'of the runs'}."
 
 
-def worded(error: NasosegError) -> str:
-    """Word an error as a sentence for the page, without the folders of this machine."""
-    return re.sub(r"(?<!\S)/(?:[^/\s]+/)+", "", str(error)) + "."
+def worded(error: NasosegError, folders: Iterable[Path], store: Store | None) -> str:
+    """Word an error as a sentence for the page, without the folders of this machine.
+
+    Args:
+        error: What was raised.
+        folders: The run folders, of which the last name stays.
+        store: The store, whose file's name stays.
+    """
+    known: dict[str, str] = {}
+    for folder in folders:
+        name = folder.resolve().name
+        known |= {str(folder): name, str(folder.resolve()): name}
+        known[str((folder / "predictions").resolve())] = f"{name}/predictions"  # it may be a link
+    if store is not None:
+        known |= {str(path): store.path.name for path in (store.path, store.path.resolve())}
+    text = str(error)
+    for path in sorted(known.keys() - {"."}, key=len, reverse=True):  # relative ones are parts of whole ones
+        text = text.replace(path, known[path])
+    # What else is named, such as where a link leads.
+    return re.sub(r"(?<![^\s'\"(=:])/(?:[^/\s]+/)+", "", text) + "."
 
 
 def _tested_folders(path: Path) -> list[Path]:
