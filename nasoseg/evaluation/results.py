@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nasoseg.errors import NasosegError
+from nasoseg.evaluation.linked_folders import folders_below
 from nasoseg.labels import check_spellings
 from nasoseg.metrics import Averaging
 
@@ -42,8 +43,8 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
     """Read the results of runs into one table, one row a value.
 
     Args:
-        paths: Files as ``nasoseg test`` writes them, folders of runs that hold one, or folders of such folders. A file
-            that is named twice is read once.
+        paths: Files as ``nasoseg test`` writes them, folders of runs that hold one, or folders of such folders, links
+            among them too. A file that is named twice is read once.
 
     Returns:
         The columns ``COLUMNS``. All are text, folds too, but ``value``: float, NaN where there was nothing to measure.
@@ -71,13 +72,18 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
     return table[list(COLUMNS)]
 
 
+def result_files(folder: Path) -> list[Path]:
+    """List the results of all runs below a folder, sorted; links are followed."""
+    # Lightning's logger writes another metrics.csv, into the run's folder of logs.
+    runs = [path for path in folders_below(folder) if not path.name.startswith("logs")]
+    return sorted(path / _FILE for path in runs if (path / _FILE).is_file())
+
+
 def _files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found = [path / _FILE] if (path / _FILE).is_file() else sorted(path.rglob(_FILE))
-            # Lightning's logger writes another metrics.csv, into the run's folder of logs.
-            found = [file for file in found if not file.parent.name.startswith("logs")]
+            found = [path / _FILE] if (path / _FILE).is_file() else result_files(path)
             if not found:
                 raise NasosegError(
                     f"{path}: no {_FILE} in it, expected a run that was tested: finish it, or run `nasoseg test`"

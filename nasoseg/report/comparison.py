@@ -9,6 +9,7 @@ import pandas as pd
 from nasoseg.data.store import Store
 from nasoseg.errors import NasosegError
 from nasoseg.evaluation import compare, leakage, ranks, read_results
+from nasoseg.evaluation.linked_folders import folders_below
 from nasoseg.evaluation.results import UNKNOWN
 from nasoseg.evaluation.values import ALL, ORGANS
 from nasoseg.labels import identity
@@ -190,7 +191,7 @@ def _prediction_folders(run_folders: Sequence[Path]) -> list[tuple[str, Path]]:
     found: dict[Path, str] = {}
     for folder in run_folders:
         root = folder if folder.is_dir() else folder.parent
-        for predictions in [root / "predictions", *sorted(root.glob("**/predictions"))]:
+        for predictions in sorted(below / "predictions" for below in folders_below(root)):
             metrics = predictions.with_name("metrics.csv")
             if predictions.is_dir() and metrics.is_file():
                 found[predictions.resolve()] = str(pd.read_csv(metrics, nrows=1, dtype=str)["method"].iloc[0])

@@ -16,7 +16,8 @@ from nasoseg.data.splits import Split
 from nasoseg.data.store import Store
 from nasoseg.data.training_data import TRAINING_DATA
 from nasoseg.errors import NasosegError
-from nasoseg.evaluation.results import UNKNOWN
+from nasoseg.evaluation.linked_folders import folders_below
+from nasoseg.evaluation.results import UNKNOWN, result_files
 from nasoseg.report.tables import Costs
 from nasoseg.report.wording import counted
 
@@ -172,8 +173,7 @@ def _tested_folders(path: Path) -> list[Path]:
         return [path.parent]
     if (path / METRICS).is_file():
         return [path]
-    # Lightning's logger writes another metrics.csv, into the run's folder of logs.
-    found = [file.parent for file in sorted(path.rglob(METRICS)) if not file.parent.name.startswith("logs")]
+    found = [file.parent for file in result_files(path)]
     if not found:
         raise NasosegError(
             f"{path}: no {METRICS} in it, expected a run that was tested, or a folder of such runs: finish it, or run"
@@ -184,8 +184,8 @@ def _tested_folders(path: Path) -> list[Path]:
 
 def _untested_folders(path: Path) -> list[Path]:
     """Find runs that were begun: W&B keeps a config.yaml too, but no split."""
-    begun = [file.parent for file in sorted(path.rglob("config.yaml"))] if path.is_dir() else []
-    return [folder for folder in begun if (folder / "split.json").is_file() and not (folder / METRICS).is_file()]
+    begun = [folder for folder in folders_below(path) if (folder / "config.yaml").is_file()] if path.is_dir() else []
+    return sorted(f for f in begun if (f / "split.json").is_file() and not (f / METRICS).is_file())
 
 
 def _read(folder: Path) -> Run:
