@@ -1,4 +1,4 @@
-"""Which loggers a run has: the CSV log always, and W&B as nasoseg sets it up."""
+"""Which loggers a run has: the CSV log unless all are turned off, and W&B as nasoseg sets it up."""
 
 import inspect
 from pathlib import Path
@@ -51,7 +51,7 @@ def has_wandb(configured: Any) -> bool:
 def settle_loggers(
     configured: Any, *, command: str, folder: Path, data: SliceDataModule, method: str, resuming: bool
 ) -> list[Logger] | bool:
-    """Take the configured loggers, with the CSV log beside them in any case; ``logger: false`` turns all off.
+    """Take the configured loggers, with the CSV log beside them; ``logger: false`` turns all off.
 
     W&B runs are named so that the folds of a method are a group, and protocols never mix.
 

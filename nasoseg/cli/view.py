@@ -14,7 +14,8 @@ STUDY is a DICOM folder or zip, a CT file (.nii.gz, .nrrd, .mha), a folder with 
 with --patient. The contours that lie with the study are shown, and every --prediction.
 
 The page is served to this machine alone, under an address that nobody can guess, until Ctrl-C. Nothing is written to
-the disk, and no name of a patient is on it. For research; not a medical device."""
+the disk. No header of a DICOM file is on the page; a store's patient has his key there: a pseudonym from DICOM or with
+--pseudonym-key, else the name of his folder. For research; not a medical device."""
 EXAMPLE = "nasoseg view openkbp.h5 --patient pt_7 --prediction two_stage=runs/two_stage/fold0/predictions"
 
 _LARGEST_PORT = 65535

@@ -22,8 +22,8 @@ Layout, version 1 (z slices, h rows, w columns, k structures; bit i of a label =
 
 One chunk is one slice (random reads of slices: measured in benchmarks), compressed with Blosc2 (zstd, bit shuffle),
 with a Fletcher-32 checksum that HDF5 verifies at every read. Texts have a fixed length: HDF5 keeps others in a heap
-without a checksum, where one flipped bit can make it read for ever. Keys are pseudonyms: nothing else identifies a
-patient.
+without a checksum, where one flipped bit can make it read for ever. Nothing but its key identifies a patient: a
+pseudonym from DICOM or with ``--pseudonym-key``, else the name of his folder.
 """
 
 import hashlib

@@ -25,7 +25,7 @@ class MaskSet:
 
 @dataclass(frozen=True)
 class ShownStudy:
-    """Hold one study as it is shown. Nothing in it but the remarks may name the patient.
+    """Hold one study as it is shown. Nothing in it but the remarks, and the key of a store, may name the patient.
 
     Attributes:
         title: The heading of the page.
