@@ -7,7 +7,7 @@ other ones (1 mm for nearly all organs in SegRap 2023): an NSD can only be compa
 like grid, so choose the tolerances for such a comparison.
 
 A tolerance below the spacing is a hard one: a contour that is one pixel off is then wrong all along. OpenKBP's planes
-have pixels of 2.7 to 5.1 mm, so that 1 mm of the mandible means: the same pixel or none.
+have pixels of 3.75 to 5.08 mm, so that 1 mm of the mandible means: the same pixel or none.
 """
 
 import math
