@@ -9,7 +9,8 @@ import yaml
 
 import nasoseg
 from nasoseg.cli import main
-from nasoseg.cli.training import TrainingCLI, quieten
+from nasoseg.cli.quieting import quieten
+from nasoseg.cli.training import TrainingCLI
 
 ROOT = Path(__file__).parent.parent
 NO_METHOD = {"wandb.yaml"}  # goes beside a method's: tests/cli/test_wandb.py

@@ -20,8 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nasoseg.cli import nnunet
 from nasoseg.cli.configs import config_argument
+from nasoseg.cli.quieting import quieten
 from nasoseg.cli.run_errors import word_error
-from nasoseg.cli.training import TrainingCLI, quieten
+from nasoseg.cli.training import TrainingCLI
 from nasoseg.comparison.nnunet import differences
 from nasoseg.comparison.nnunet_groups import make_groups
 from nasoseg.errors import NasosegError

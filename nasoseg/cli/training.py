@@ -1,8 +1,5 @@
 """fit, validate, test and predict: LightningCLI with our defaults, a run folder, and errors that help."""
 
-import logging
-import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from safetensors.torch import save
 from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
 from nasoseg.cli.precision import HINT, default_precision, is_slower_than_need_be
+from nasoseg.cli.quieting import quieten
 from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
 from nasoseg.cli.run_folder import checkpoint_to_resume, claim_run_folder, find_checkpoint, forget_requeue
 from nasoseg.cli.training_parser import HintingParser
@@ -344,22 +342,3 @@ def _labels_of(data: SliceDataModule) -> list[str]:
 
 def _channels_of(data: SliceDataModule) -> int:
     return data.in_channels
-
-
-def quieten() -> None:
-    """Leave out what Lightning says of itself, and its advice that does not apply here."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Its one message says that a process has ended, and that it ends the others.
-    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
-    for text in (
-        "does not have many workers",
-        "The number of training batches",
-        "Checkpoint directory .* exists",
-        "The `srun` command",
-        "Total length of `DataLoader` across ranks is zero",
-        "It is recommended to use `self.log",  # on several processes, of values that the metric has joined already
-    ):
-        warnings.filterwarnings("ignore", f".*{text}")
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls what 4.49 deprecated
-    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated")  # Lightning 2.6 with torch 2.12

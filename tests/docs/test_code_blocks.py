@@ -23,7 +23,8 @@ from private_wandb import isolate_wandb
 import nasoseg
 from nasoseg.cli import COMMANDS, main, segment
 from nasoseg.cli.configs import config_argument
-from nasoseg.cli.training import TrainingCLI, quieten
+from nasoseg.cli.quieting import quieten
+from nasoseg.cli.training import TrainingCLI
 from nasoseg.comparison.plan import read_plan
 from nasoseg.data.store import Store
 from nasoseg.export import FORMATS
