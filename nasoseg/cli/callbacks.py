@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import lightning
 from lightning import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
@@ -34,7 +35,37 @@ def training_callbacks(run_folder: Path, *, validated_every: int, panels: bool) 
         RandomState(),
         LearningRateMonitor(),
         GpuMemory(),
-        ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", every_n_epochs=validated_every, **kept),
-        ModelCheckpoint(filename="last", **kept),
+        KeptCheckpoint(filename="best", monitor="val/dsc", mode="max", every_n_epochs=validated_every, **kept),
+        KeptCheckpoint(filename="last", **kept),
     ]
     return [*callbacks, WandbPanels()] if panels else callbacks
+
+
+class KeptCheckpoint(ModelCheckpoint):
+    """Keep a checkpoint in a run folder, and know its score again where the folder was moved.
+
+    Lightning forgets the best score where the folder has another name than when it was saved: the next epoch, however
+    bad, would take the place of the best.
+    """
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Find the state of a run that was begun when this was Lightning's own class."""
+        states = checkpoint["callbacks"]
+        older = self.state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+        if older in states:
+            states.setdefault(self.state_key, states[older])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state up, with its paths in the present folder."""
+        here = str(self.dirpath)
+
+        def moved(path: str) -> str:
+            return str(Path(here) / Path(path).name) if path else path
+
+        changed: dict[str, Any] = {"dirpath": here}
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            changed[key] = moved(state_dict.get(key) or "")
+        changed["best_k_models"] = {moved(path): score for path, score in state_dict.get("best_k_models", {}).items()}
+        super().load_state_dict(state_dict | changed)
