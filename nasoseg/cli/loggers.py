@@ -49,7 +49,14 @@ def has_wandb(configured: Any) -> bool:
 
 
 def settle_loggers(
-    configured: Any, *, command: str, folder: Path, data: SliceDataModule, method: str, resuming: bool
+    configured: Any,
+    *,
+    command: str,
+    folder: Path,
+    data: SliceDataModule,
+    method: str,
+    resuming: bool = False,
+    beside_best: bool = False,
 ) -> list[Logger] | bool:
     """Take the configured loggers, with the CSV log beside them; ``logger: false`` turns all off.
 
@@ -62,11 +69,12 @@ def settle_loggers(
         data: The store, the split and the fold.
         method: Name of the method.
         resuming: Whether training goes on.
+        beside_best: Whether another checkpoint than the run's best is tested; it is no part of its record either.
     """
     if configured is False:
         return False
     loggers = [one for one in _listed(configured) if isinstance(one, Logger)]
-    if command in ("validate", "predict"):
+    if command in ("validate", "predict") or (command == "test" and beside_best):
         loggers = [one for one in loggers if not isinstance(one, WandbRun)]
     for logger in loggers:
         if isinstance(logger, WandbRun):

@@ -14,6 +14,12 @@ from nasoseg.tasks.wandb_run import KEPT
 _REQUEUED = "hpc_ckpt_*.ckpt"
 """What Lightning saves when SLURM announces the end of a job, which it then puts into the queue again."""
 
+METRICS = "metrics.csv"
+"""What the best model of a run reached on the test patients."""
+
+WEIGHTS = "best.safetensors"
+"""The weights of ``best.ckpt``, among the checkpoints, once training has ended."""
+
 _RESULTS = (
     "config.yaml",
     "split.json",
@@ -22,7 +28,8 @@ _RESULTS = (
     MODEL_CARD,
     "checkpoints",
     "logs*",
-    "metrics.csv",
+    METRICS,
+    "metrics-*.csv",
     "predictions",
     _REQUEUED,
     "wandb",
@@ -52,6 +59,19 @@ def claim_run_folder(folder: Path, *, force: bool) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Return where the best checkpoint of a run is kept."""
+    return folder / "checkpoints" / "best.ckpt"
+
+
+def is_beside_best(folder: Path, named: str | None) -> bool:
+    """Tell whether a run folder has a best checkpoint, and another one than it is asked for."""
+    best = best_checkpoint(folder)
+    return (
+        best.is_file() and named not in (None, "best") and (named == "last" or Path(named).resolve() != best.resolve())
+    )
 
 
 def find_checkpoint(folder: Path, named: str | None) -> Path:
@@ -84,6 +104,16 @@ def forget_requeue(folder: Path) -> None:
     """Remove what Lightning saved for a requeue: it would test that state instead of the best."""
     for path in folder.glob(_REQUEUED):
         path.unlink()
+
+
+def forget_results(folder: Path) -> None:
+    """Remove the weights and the card of a training that goes on: of a better model they would be wrong.
+
+    They are written anew when it ends; without ``best.ckpt``, of which they are, they stay.
+    """
+    if best_checkpoint(folder).is_file():
+        for path in (folder / "checkpoints" / WEIGHTS, folder / MODEL_CARD):
+            path.unlink(missing_ok=True)
 
 
 def _begun_again() -> bool:

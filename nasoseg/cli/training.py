@@ -17,11 +17,21 @@ from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
 from nasoseg.cli.precision import HINT, default_precision, is_slower_than_need_be
 from nasoseg.cli.quieting import quieten
 from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
-from nasoseg.cli.run_folder import checkpoint_to_resume, claim_run_folder, find_checkpoint, forget_requeue
+from nasoseg.cli.run_folder import (
+    METRICS,
+    WEIGHTS,
+    best_checkpoint,
+    checkpoint_to_resume,
+    claim_run_folder,
+    find_checkpoint,
+    forget_requeue,
+    forget_results,
+    is_beside_best,
+)
 from nasoseg.cli.training_parser import HintingParser
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
-from nasoseg.errors import NasosegError
+from nasoseg.errors import NasosegError, writing
 from nasoseg.files import whole_file
 from nasoseg.progress import is_live
 from nasoseg.tasks.base import SegmentationTask
@@ -164,6 +174,7 @@ class TrainingCLI(LightningCLI):
             data=self.datamodule,
             method=self._method,
             resuming=bool(checkpoint_to_resume(self.run_folder, self.config.ckpt_path)),
+            beside_best=is_beside_best(self.run_folder, self._checkpoint),
         )
         plugins = (
             list(configured.plugins or []) if isinstance(configured.plugins, list | None) else [configured.plugins]
@@ -205,25 +216,36 @@ class TrainingCLI(LightningCLI):
         self.trainer.validate(self.model, datamodule=self.datamodule, verbose=not self.quiet)
 
     def test(self) -> None:
-        """Measure a checkpoint on the test patients; write and print the table."""
-        self._load()
+        """Measure a checkpoint on the test patients; write and print the table.
+
+        What is written of another checkpoint than the best lies beside the best one's, and never takes its place.
+        """
+        path = self._load()
+        beside_best = is_beside_best(self.run_folder, self._checkpoint)
         if self.command == "test":
             self._describe_run()
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         scores = self.model.test_scores
         if not self.trainer.is_global_zero or scores is None:
             return
-        self._write_weights()
+        metrics = self.run_folder / (f"metrics-{path.stem}.csv" if beside_best else METRICS)
         data = self.datamodule
         context = result_context(data.store, data.split, method=self._method, fold=data.fold)
-        write_metrics(self.run_folder / "metrics.csv", scores, context=context)
+        is_best = path.resolve() == best_checkpoint(self.run_folder).resolve()
+        if is_best:
+            self._write_weights()
+        with writing(metrics):
+            self.run_folder.mkdir(parents=True, exist_ok=True)
+        write_metrics(metrics, scores, context=context)
         for logger in wandb_runs(self.trainer):
-            log_table(logger, self.run_folder / "metrics.csv")
-        self._write_card()
+            log_table(logger, metrics)
+        if is_best:
+            self._write_card()
         if not self.quiet:
-            title = f"{self._method}, test patients of fold {data.fold}, protocol {data.protocol}"
+            of = f", {path.name}" if beside_best else ""
+            title = f"{self._method}{of}, test patients of fold {data.fold}, protocol {data.protocol}"
             print_scores(scores, title=title)
-            print(f"run folder: {self.run_folder}")
+            print(f"metrics: {metrics}" if beside_best else f"run folder: {self.run_folder}")
 
     def predict(self) -> None:
         """Write the masks of the test patients as NIfTI on their original grids."""
@@ -250,11 +272,18 @@ class TrainingCLI(LightningCLI):
             logger.log_hyperparams(settings | facts)
             log_store(logger, self.datamodule.store)
 
-    def _load(self) -> None:
-        path = find_checkpoint(self.run_folder, self.config.ckpt_path if self.command != "fit" else "best")
+    @property
+    def _checkpoint(self) -> str | None:
+        """Which checkpoint is measured, or read for prediction."""
+        named: str | None = self.config.ckpt_path
+        return "best" if self.command == "fit" else named
+
+    def _load(self) -> Path:
+        path = find_checkpoint(self.run_folder, self._checkpoint)
         load_weights(self.model, load_checkpoint(path)["state_dict"], where=str(path))
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
+        return path
 
     def _default_run(self) -> str:
         method = self.config.model.class_path.rpartition(".")[2].lower()
@@ -277,6 +306,8 @@ class TrainingCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         try:
+            if resuming:
+                forget_results(self.run_folder)
             self.run_folder.mkdir(parents=True, exist_ok=True)
             self.datamodule.split.save(self.run_folder / "split.json")
             with whole_file(self.run_folder / f"{TRAINING_DATA}.json") as temporary:
@@ -294,7 +325,7 @@ class TrainingCLI(LightningCLI):
     def _write_weights(self) -> None:
         """Keep the loaded weights as safetensors too: they can be shared and read without trust."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        final = self.run_folder / "checkpoints" / "best.safetensors"
+        final = self.run_folder / "checkpoints" / WEIGHTS
         # In memory first: save_file makes a file that only its owner may read.
         content = save(weights, metadata={"labels": "\n".join(self.model.labels)})
         with whole_file(final) as temporary:

@@ -37,8 +37,8 @@ def test_an_argument_that_ours_lacks_is_told():
 def settle(small_store, tmp_path):
     data = nasoseg.SliceDataModule(small_store.path, folds=4, protocol="paper", fold=2)
 
-    def settled(configured, command="fit"):
-        return settle_loggers(configured, command=command, folder=tmp_path, data=data, method="unet", resuming=False)
+    def settled(configured, command="fit", **options):
+        return settle_loggers(configured, command=command, folder=tmp_path, data=data, method="unet", **options)
 
     return settled
 
@@ -62,3 +62,9 @@ def test_protocols_are_groups_of_their_own_and_given_names_stay(settle, tmp_path
 def test_validation_and_prediction_alone_are_not_recorded(settle):
     assert settle(WandbRun(), command="predict") is False
     assert settle([WandbRun()], command="validate") is False
+
+
+def test_of_tests_only_the_best_models_is_recorded(settle):
+    assert settle(WandbRun(), command="test", beside_best=True) is False
+    (logger,) = settle(WandbRun(), command="test")
+    assert isinstance(logger, WandbRun)
