@@ -47,18 +47,27 @@ def claim_run_folder(folder: Path, *, force: bool) -> None:
     Raises:
         NasosegError: If it holds a run already.
     """
-    kept = sorted({path.name for pattern in _RESULTS for path in folder.glob(pattern)})
-    if kept and not (force or _begun_again()):
-        raise NasosegError(
-            f"--run: {folder} holds a run already ({', '.join(kept)}): resume it with --ckpt_path last,"
-            " overwrite it with --force true, or choose another folder with --run"
-        )
-    for name in kept:
+    check_free(folder, force=force)
+    for name in _kept(folder):
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that ``claim_run_folder`` would refuse, and leave it as it is.
+
+    Raises:
+        NasosegError: If it holds a run already.
+    """
+    kept = _kept(folder)
+    if kept and not (force or _begun_again()):
+        raise NasosegError(
+            f"--run: {folder} holds a run already ({', '.join(kept)}): resume it with --ckpt_path last,"
+            " overwrite it with --force true, or choose another folder with --run"
+        )
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -114,6 +123,10 @@ def forget_results(folder: Path) -> None:
     if best_checkpoint(folder).is_file():
         for path in (folder / "checkpoints" / WEIGHTS, folder / MODEL_CARD):
             path.unlink(missing_ok=True)
+
+
+def _kept(folder: Path) -> list[str]:
+    return sorted({path.name for pattern in _RESULTS for path in folder.glob(pattern)})
 
 
 def _begun_again() -> bool:

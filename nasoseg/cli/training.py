@@ -16,11 +16,13 @@ from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
 from nasoseg.cli.precision import HINT, default_precision, is_slower_than_need_be
 from nasoseg.cli.quieting import quieten
+from nasoseg.cli.run_continuity import check_resumable, check_same_data
 from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
 from nasoseg.cli.run_folder import (
     METRICS,
     WEIGHTS,
     best_checkpoint,
+    check_free,
     checkpoint_to_resume,
     claim_run_folder,
     find_checkpoint,
@@ -188,10 +190,16 @@ class TrainingCLI(LightningCLI):
         """Train, keep the best checkpoint by validation DSC, and test it."""
         self._check_validated()
         resume = checkpoint_to_resume(self.run_folder, self.config.ckpt_path)
-        if resume is None and self.trainer.is_global_zero:  # the other processes begin after the first
-            claim_run_folder(self.run_folder, force=self.config.force)
+        claims = resume is None and self.trainer.is_global_zero  # the other processes begin after the first
+        if claims:
+            check_free(self.run_folder, force=self.config.force)
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
+        if resume is not None:
+            check_same_data(self.run_folder, self.datamodule)
+            check_resumable(resume, self.model)
+        if claims:  # now, because what was asked for can be done
+            claim_run_folder(self.run_folder, force=self.config.force)
         self._write_run(resuming=resume is not None)
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
@@ -280,6 +288,8 @@ class TrainingCLI(LightningCLI):
 
     def _load(self) -> Path:
         path = find_checkpoint(self.run_folder, self._checkpoint)
+        if self.command != "fit":
+            check_same_data(self.run_folder, self.datamodule)
         load_weights(self.model, load_checkpoint(path)["state_dict"], where=str(path))
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)

@@ -188,8 +188,11 @@ class SliceDataModule(lightning.LightningDataModule):
             windows_hu=self.windows_hu,
             context=self.context,
             augmentation=augmentation,
-            mirror_order=structure_names.mirror_order(self.labels) if augmentation and augmentation.mirror else None,
+            mirror_order=None if augmentation is None else self._mirror_order(augmentation),
         )
+
+    def _mirror_order(self, augmentation: Augmentation) -> list[int] | None:
+        return structure_names.mirror_order(self.labels) if augmentation.mirror else None
 
     def _weights(self, dataset: SliceDataset) -> npt.NDArray[np.float64]:
         voxels = [self.store.voxels[key][z] for key, z in dataset.index]
@@ -238,6 +241,8 @@ class SliceDataModule(lightning.LightningDataModule):
                 f"data.drop_unlabelled: no training slice of fold {self.fold} shows {', '.join(self.labels)}: expected"
                 " one or more. Leave it off, or use another split."
             )
+        if self.augmentation is not None:
+            self._mirror_order(self.augmentation)  # an error that is better told before anything is written
         planes = {store.geometry(key).shape[1:] for key in slices}
         if len(planes) > 1 and (self.augmentation is None or self.augmentation.crop is None):
             raise NasosegError(

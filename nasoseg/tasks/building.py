@@ -73,6 +73,16 @@ def load_weights(model: lightning.LightningModule, weights: dict[str, Any], *, w
     Raises:
         NasosegError: If names or shapes differ.
     """
+    check_weights(model, weights, where=where)
+    model.load_state_dict(weights)
+
+
+def check_weights(model: lightning.LightningModule, weights: Mapping[str, Any], *, where: str) -> None:
+    """Check that named tensors are those of a model.
+
+    Raises:
+        NasosegError: If names or shapes differ.
+    """
     own = model.state_dict()
     wrong = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
     if wrong:
@@ -80,7 +90,6 @@ def load_weights(model: lightning.LightningModule, weights: dict[str, Any], *, w
             f"{where}: the weights are of another network ({len(wrong)} tensors differ, for example {wrong[0]!r}):"
             " use the config that lies beside them"
         )
-    model.load_state_dict(weights)
 
 
 def _without_start(node: Any) -> Any:

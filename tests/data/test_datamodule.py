@@ -253,9 +253,8 @@ def test_mirroring_finds_the_partners(small_store):
     names = [s.name for s in OPENKBP]
     assert order[names.index("LeftParotid")] == names.index("RightParotid")
     lonely = SliceDataModule(small_store.path, folds=4, labels=["LeftParotid"], augmentation=Augmentation(mirror=True))
-    lonely.setup()
     with pytest.raises(NasosegError, match="no partner"):
-        lonely.train_dataloader()
+        lonely.setup()
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than this machine has

@@ -1,0 +1,102 @@
+"""Whether what goes on in a run folder is what was begun there: the same patients, structures and network."""
+
+from pathlib import Path
+from typing import Any
+
+from nasoseg.data.datamodule import SliceDataModule
+from nasoseg.data.splits import Split
+from nasoseg.errors import NasosegError
+from nasoseg.tasks.base import SegmentationTask
+from nasoseg.tasks.building import check_weights
+from nasoseg.tasks.checkpoints import load_checkpoint
+from nasoseg.yaml_files import read_yaml
+
+SPLIT = "split.json"
+CONFIG = "config.yaml"
+
+
+def check_same_data(folder: Path, data: SliceDataModule) -> None:
+    """Refuse other data than a run was trained on: patients that it learned from could be tested.
+
+    Args:
+        folder: A run folder, or one that holds no run yet.
+        data: What is read now.
+
+    Raises:
+        NasosegError: If the store, the split, the fold or the structures differ.
+    """
+    elsewhere = "or, with --ckpt_path, another folder with --run"
+    if (folder / SPLIT).is_file():
+        split = Split.load(folder / SPLIT)
+        if split.store_sha256 != data.store.content_sha256:
+            raise NasosegError(
+                f"data.store: {data.store.path} (SHA-256 {data.store.content_sha256}) is not the store that {folder}"
+                f" was trained on ({split.store_sha256}): name that one, {elsewhere}"
+            )
+        if split.sha256 != data.split.sha256:
+            raise NasosegError(
+                f"data.split: {_worded(data)} deals the slices otherwise than {folder / SPLIT}, so that what was"
+                f" trained on would be tested: pass --data.split {folder / SPLIT}, {elsewhere}"
+            )
+    if (folder / CONFIG).is_file():
+        known = _data_of(folder / CONFIG)
+        found = {"fold": data.fold, "labels": list(data.labels)}
+        for name, value in found.items():
+            if known.get(name) is not None and known[name] != value:
+                raise NasosegError(
+                    f"data.{name}: found {value}, expected {known[name]} as {folder} was trained with: leave it out,"
+                    f" {elsewhere}"
+                )
+
+
+def check_resumable(path: Path, model: SegmentationTask) -> None:
+    """Refuse a checkpoint from which a model cannot be trained on.
+
+    Args:
+        path: The checkpoint.
+        model: Whose training is to go on.
+
+    Raises:
+        NasosegError: If it is of another network or another optimiser, or holds weights alone.
+    """
+    checkpoint = load_checkpoint(path)
+    check_weights(model, checkpoint["state_dict"], where=str(path))
+    states = checkpoint.get("optimizer_states")
+    if not states:
+        raise NasosegError(
+            f"{path}: holds no state of an optimiser, expected one: training cannot go on from weights alone: name"
+            " last.ckpt of a run"
+        )
+    if type(model).configure_optimizers is not SegmentationTask.configure_optimizers:
+        return  # what it makes is its own affair
+    optimizer = model.make_optimizer(model.parameters())
+    wanted = set(optimizer.param_groups[0])
+    try:
+        optimizer.load_state_dict({"state": {}, "param_groups": states[0]["param_groups"]})
+        lacking = sorted(set.union(*(wanted - set(group) for group in optimizer.param_groups)))
+        fault = f"it has no {', '.join(lacking)}" if lacking else ""
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        fault = " ".join(str(error).split())[:200] or type(error).__name__
+    if fault:
+        raise NasosegError(
+            f"{path}: its optimiser is another than {type(optimizer).__name__} of the config ({fault}): resume with"
+            " the config of that run, or begin anew in another folder with --run"
+        )
+
+
+def is_own_config(path: Path) -> bool:
+    """Tell whether a config is the one that lies in a run folder, beside the run's split and checkpoints."""
+    folder = path.parent
+    return path.name == CONFIG and (folder / SPLIT).is_file() and (folder / "checkpoints").is_dir()
+
+
+def _data_of(path: Path) -> dict[str, Any]:
+    config = read_yaml(path, kind="a run's config")
+    data = config.get("data") if isinstance(config, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _worded(data: SliceDataModule) -> str:
+    if data.split_path is not None:
+        return str(data.split_path)
+    return f"folds {data.folds}, protocol {data.protocol}, seed {data.seed}"

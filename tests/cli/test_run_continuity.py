@@ -1,0 +1,116 @@
+"""A run folder goes on with the patients, structures and network that it was begun with, or is left as it is."""
+
+import shutil
+
+import pytest
+import torch
+import yaml
+
+import nasoseg
+from nasoseg.data.splits import make_split
+from nasoseg.data.store import write_store
+
+SEED_5 = ["--data.seed", 5]
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained[0], tmp_path / "run")
+
+
+@pytest.fixture
+def start(run, nasoseg_command):
+    """Run a command on the run folder; return its error, once nothing of the folder has changed."""
+
+    def started(command, *arguments):
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        ended = nasoseg_command(command, "--config", run / "config.yaml", "--run", run, *arguments)
+        assert ended.code == 1
+        assert "Traceback" not in ended.err
+        assert len(ended.err) < 1500
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        nasoseg.load(run)
+        return ended.err
+
+    return started
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_a_store_that_was_prepared_anew_is_not_taken_for_the_runs(start, small_store, tmp_path, command):
+    """Its patients would be dealt anew, and those that were trained on could be tested."""
+    write_store(tmp_path / "new.h5", map(small_store.patient, small_store.keys[:11]), small_store.structures)
+    said = start(command, "--data.store", tmp_path / "new.h5")
+    assert "new.h5 (SHA-256 " in said
+    assert f"is not the store that {tmp_path / 'run'} was trained on ({small_store.content_sha256})" in said
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (SEED_5, "data.split: folds 4, protocol clean, seed 5 deals the slices otherwise than "),
+        (["--data.protocol", "paper"], "data.split: folds 4, protocol paper, seed 0 deals"),
+        (["--data.fold", 1], "data.fold: found 1, expected 0 as "),
+    ],
+)
+def test_other_patients_are_refused(start, arguments, words, resumed):
+    command = ["fit", "--ckpt_path", "last"] if resumed else ["test"]
+    assert words in start(*command, *arguments)
+
+
+def test_another_split_file_is_named_with_the_runs_own_as_the_remedy(start, small_store, nasoseg_command, tmp_path):
+    make_split(small_store, folds=4, seed=5).save(tmp_path / "other.json")
+    said = start("test", "--data.split", tmp_path / "other.json")
+    assert f"data.split: {tmp_path / 'other.json'} deals" in said
+    remedy = ["--data.split", tmp_path / "run" / "split.json"]
+    assert f"pass {remedy[0]} {remedy[1]}" in said
+    command = ["test", "--config", tmp_path / "run" / "config.yaml", "--run", tmp_path / "run"]
+    assert nasoseg_command(*command, *SEED_5, *remedy).code == 0
+
+
+def test_structures_in_another_order_are_refused(start, small_store):
+    assert "data.labels: found " in start("test", "--data.labels", list(reversed(small_store.names)))
+
+
+def test_a_run_that_cannot_begin_leaves_the_old_one(start):
+    assert "expected 0 to 3" in start("fit", "--force", "true", "--data.fold", 9)
+    said = start("fit", "--force", "true", "--data.labels", ["LeftParotid"], *crop(mirror=True))
+    assert "mirror: structure 'LeftParotid' has no partner" in said
+
+
+def crop(**arguments):
+    return ["--data.augmentation", {"class_path": "nasoseg.Augmentation", "init_args": {"crop": 48, **arguments}}]
+
+
+def test_another_network_does_not_go_on(start):
+    said = start("fit", "--ckpt_path", "last", "--model.init_args.width", 3, "--trainer.max_epochs", 2)
+    assert "last.ckpt: the weights are of another network" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SGD", "another than SGD of the config (it has no dampening, momentum"),
+        ("NAdam", "another than NAdam of the config (it has no momentum_decay)"),
+    ],
+)
+def test_another_optimiser_does_not_go_on(start, name, words):
+    optimizer = {"class_path": f"torch.optim.{name}", "init_args": {"lr": 0.01}}
+    said = start("fit", "--ckpt_path", "last", "--model.init_args.optimizer", yaml.safe_dump(optimizer))
+    assert words in said
+
+
+def test_training_does_not_go_on_from_weights_alone(start, run):
+    path = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["optimizer_states"]
+    torch.save(checkpoint, path)
+    assert "last.ckpt: holds no state of an optimiser" in start("fit", "--ckpt_path", "last")
+
+
+def test_an_optimiser_with_other_groups_does_not_go_on(start, run):
+    path = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["optimizer_states"][0]["param_groups"][0]["params"].pop()
+    torch.save(checkpoint, path)
+    assert "its optimiser is another than Adam" in start("fit", "--ckpt_path", "last")
