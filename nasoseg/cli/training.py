@@ -359,6 +359,8 @@ class TrainingCLI(LightningCLI):
             f" patients: {counts}; protocol {data.protocol}, fold {data.fold}",
             flush=True,
         )
+        if unseen := data.unannotated("validation"):
+            print(f"no validation patient has {', '.join(unseen)} annotated: val dsc is of the others", flush=True)
         if is_slower_than_need_be(self.trainer):
             print(HINT, flush=True)
 

@@ -157,6 +157,13 @@ class SliceDataModule(lightning.LightningDataModule):
         """Return the slices of a part of this fold, whether labelled or not."""
         return self.split.part(self.fold, part)
 
+    def unannotated(self, part: Part) -> list[str]:
+        """List the structures that no patient of a part of this fold has annotated."""
+        slices, store = self.slices(part), self.store
+        keys = [store.keys.index(key) for key in slices if len(slices[key])]
+        unseen = ~store.annotated[keys][:, self._positions()].any(axis=0)
+        return [self.labels[i] for i in np.flatnonzero(unseen)]
+
     def _open(self) -> tuple[Store, Split]:
         if self._opened is None:
             store = open_store(self.store_path)
@@ -228,13 +235,15 @@ class SliceDataModule(lightning.LightningDataModule):
     def _check_training(self, store: Store) -> None:
         slices = self.slices("train")
         positions = self._positions()
-        keys = [store.keys.index(key) for key in slices if len(slices[key])]
-        unseen = ~store.annotated[keys][:, positions].any(axis=0)
-        if unseen.any():
-            names = ", ".join(repr(self.labels[i]) for i in np.flatnonzero(unseen))
+        if unseen := self.unannotated("train"):
             raise NasosegError(
-                f"data.labels: no training patient of fold {self.fold} has {names} annotated: expected one or more."
-                " Leave it out of labels, or use another split."
+                f"data.labels: no training patient of fold {self.fold} has {', '.join(map(repr, unseen))} annotated:"
+                " expected one or more. Leave it out of labels, or use another split."
+            )
+        if len(self.unannotated("validation")) == len(positions):
+            raise NasosegError(
+                f"data.split: no validation patient of fold {self.fold} has any of {', '.join(self.labels)} annotated,"
+                " so that no epoch could be picked as the best: use another split or another fold."
             )
         if self.drop_unlabelled and not any(store.voxels[key][list(slices[key])][:, positions].any() for key in slices):
             raise NasosegError(

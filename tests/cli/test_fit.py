@@ -297,3 +297,12 @@ def test_wrong_arguments_end_in_one_screen(tiny, nasoseg_command, monkeypatch, a
 def test_a_misspelt_key_in_a_file_gets_the_nearest(tiny, nasoseg_command):
     tiny.write_text(tiny.read_text().replace("batch_size", "batchsize"))
     assert "did you mean" in nasoseg_command("fit", "--config", tiny).err
+
+
+def test_structures_that_cannot_be_validated_are_said_in_a_line(tiny, nasoseg_command, small_store):
+    parts = ((seed, nasoseg.SliceDataModule(small_store.path, folds=4, seed=seed)) for seed in range(50))
+    seed, unseen = next((seed, unseen) for seed, data in parts if (unseen := data.unannotated("validation")))
+    command = ["fit", "--config", tiny, "--data.seed", seed, "--trainer.limit_train_batches", 1]
+    ended = nasoseg_command(*command, "--test_at_end", "false")
+    assert ended.code == 0, ended.err
+    assert f"\nno validation patient has {', '.join(unseen)} annotated: val dsc is of the others\n" in ended.out

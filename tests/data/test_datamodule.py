@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.dataset import SliceDataset, TrainingSampler, VolumeDataset, VolumeSampler, repeat_factors
-from nasoseg.data.splits import make_split
+from nasoseg.data.splits import Fold, Split, make_split
 from nasoseg.data.store import Patient, Store, write_store
 from nasoseg.data.transforms import Augmentation
 from nasoseg.errors import NasosegError
@@ -217,6 +217,28 @@ def test_a_structure_no_training_patient_has_is_named(tmp_path):
     fold = next(i for i in range(4) if "p0" not in split.part(i, "train"))
     with pytest.raises(NasosegError, match=r"'Mandible'.*Leave it out"):
         SliceDataModule(tmp_path / "s.h5", folds=4, fold=fold).setup("fit")
+
+
+def test_a_validation_part_without_any_of_the_structures_is_told(tmp_path):
+    """The DSC that picks the best epoch would never be a number, and the first epoch would stay the best."""
+    patients = [tiny_patient(f"p{i}", side=32, annotated=(True, i < 2)) for i in range(4)]
+    write_store(tmp_path / "store.h5", patients, [structure("Larynx"), structure("Mandible")])
+    parts = [("p0", "p1"), ("p2",), ("p3",)], [("p0", "p3"), ("p1",), ("p2",)]
+    rest = [("p0", "p2"), ("p3",), ("p1",)], [("p1", "p2"), ("p3",), ("p0",)]
+    whole = dict.fromkeys(("p0", "p1", "p2", "p3"), (0, 1))
+    folds = tuple(Fold(*({key: whole[key] for key in part} for part in fold)) for fold in (*parts, *rest))
+    slices = dict.fromkeys(whole, 2)
+    Split("clean", 0, Store(tmp_path / "store.h5").content_sha256, slices, folds).save(tmp_path / "split.json")
+    given = {"store": tmp_path / "store.h5", "split": tmp_path / "split.json"}
+    module = SliceDataModule(**given, labels=["Mandible"], fold=0)
+    with pytest.raises(NasosegError, match=r"no validation patient of fold 0 has any of Mandible annotated"):
+        module.setup()
+    module.setup("test")
+    SliceDataModule(**given, labels=["Mandible"], fold=1).setup()
+    both = SliceDataModule(**given, fold=0)
+    both.setup()
+    assert both.unannotated("validation") == ["Mandible"]
+    assert both.unannotated("train") == []
 
 
 def test_no_training_slice_left_is_told(tmp_path):
