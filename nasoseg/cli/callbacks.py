@@ -14,12 +14,13 @@ from nasoseg.tasks.wandb_panels import WandbPanels
 from nasoseg.tasks.watch import TrainingWatch
 
 
-def training_callbacks(run_folder: Path, *, validated_every: int, panels: bool) -> list[Callback]:
+def training_callbacks(run_folder: Path, *, validated_every: int, logs: bool, panels: bool) -> list[Callback]:
     """Make what ``nasoseg fit`` adds.
 
     Args:
         run_folder: Where ``checkpoints/best.ckpt`` and ``last.ckpt`` are kept.
         validated_every: Epochs from one validation to the next; the others have no DSC to pick by.
+        logs: Whether there is a logger.
         panels: Whether images go to W&B.
     """
     # `last` is one of its own: ModelCheckpoint's save_last writes it only in epochs that are the best so far.
@@ -33,7 +34,7 @@ def training_callbacks(run_folder: Path, *, validated_every: int, panels: bool) 
         TrainingWatch(),
         EndTogether(),
         RandomState(),
-        LearningRateMonitor(),
+        *([LearningRateMonitor()] if logs else []),
         GpuMemory(),
         KeptCheckpoint(filename="best", monitor="val/dsc", mode="max", every_n_epochs=validated_every, **kept),
         KeptCheckpoint(filename="last", **kept),

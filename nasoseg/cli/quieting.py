@@ -17,6 +17,7 @@ def quieten() -> None:
         "Checkpoint directory .* exists",
         "The `srun` command",
         "Total length of `DataLoader` across ranks is zero",
+        r".*ModelCheckpoint\(monitor='val/dsc'\)` could not find",  # training ended before a validation: we say so
         "It is recommended to use `self.log",  # on several processes, of values that the metric has joined already
     ):
         warnings.filterwarnings("ignore", f".*{text}")

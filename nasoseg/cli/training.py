@@ -10,10 +10,10 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 from rich.console import Console
-from safetensors.torch import save
 
 from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
+from nasoseg.cli.picking import check_picked, check_validated
 from nasoseg.cli.precision import HINT, default_precision, is_slower_than_need_be
 from nasoseg.cli.quieting import quieten
 from nasoseg.cli.run_continuity import check_resumable, check_same_data
@@ -39,7 +39,7 @@ from nasoseg.progress import is_live
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.batch_limit import advise_batch
 from nasoseg.tasks.building import load_weights
-from nasoseg.tasks.checkpoints import AtomicCheckpointIO, load_checkpoint
+from nasoseg.tasks.checkpoints import AtomicCheckpointIO, load_checkpoint, write_weights
 from nasoseg.tasks.memory import is_out_of_memory
 from nasoseg.tasks.predictions import NiftiPredictions
 from nasoseg.tasks.progress import EpochLines, LiveBar
@@ -188,9 +188,12 @@ class TrainingCLI(LightningCLI):
 
     def fit(self) -> None:
         """Train, keep the best checkpoint by validation DSC, and test it."""
-        self._check_validated()
+        check_validated(self.config.trainer, epochs=self.trainer.max_epochs or -1)
         resume = checkpoint_to_resume(self.run_folder, self.config.ckpt_path)
-        claims = resume is None and self.trainer.is_global_zero  # the other processes begin after the first
+        trial = self._is_trial
+        claims = (
+            resume is None and self.trainer.is_global_zero and not trial
+        )  # the other processes begin after the first
         if claims:
             check_free(self.run_folder, force=self.config.force)
         self.datamodule.prepare_data()
@@ -200,7 +203,8 @@ class TrainingCLI(LightningCLI):
             check_resumable(resume, self.model)
         if claims:  # now, because what was asked for can be done
             claim_run_folder(self.run_folder, force=self.config.force)
-        self._write_run(resuming=resume is not None)
+        if not trial:
+            self._write_run(resuming=resume is not None)
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self._announce()
@@ -208,8 +212,12 @@ class TrainingCLI(LightningCLI):
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
         if self.trainer.interrupted:
             raise KeyboardInterrupt
+        if trial:
+            self._end_trial()
+            return
         if self.trainer.is_global_zero:
             forget_requeue(self.run_folder)
+        check_picked(self.run_folder)
         if self.config.test_at_end:
             self.test()
         else:
@@ -234,6 +242,9 @@ class TrainingCLI(LightningCLI):
             self._describe_run()
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         scores = self.model.test_scores
+        if self._is_trial:
+            self._say_trial()
+            return
         if not self.trainer.is_global_zero or scores is None:
             return
         metrics = self.run_folder / (f"metrics-{path.stem}.csv" if beside_best else METRICS)
@@ -261,6 +272,20 @@ class TrainingCLI(LightningCLI):
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
         if self.trainer.is_global_zero and not self.quiet:
             print(f"predictions: {self.run_folder / 'predictions'}")
+
+    @property
+    def _is_trial(self) -> bool:
+        """Whether a few batches are tried, of which nothing is kept."""
+        return bool(self.config.trainer.fast_dev_run)
+
+    def _end_trial(self) -> None:
+        if self.config.test_at_end:
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        self._say_trial()
+
+    def _say_trial(self) -> None:
+        if self.trainer.is_global_zero and not self.quiet:
+            print("trainer.fast_dev_run: a few batches went through; nothing was kept")
 
     @property
     def _method(self) -> str:
@@ -299,19 +324,6 @@ class TrainingCLI(LightningCLI):
         method = self.config.model.class_path.rpartition(".")[2].lower()
         return f"runs/{method}/fold{self.config.data.fold}"
 
-    def _check_validated(self) -> None:
-        if self.config.trainer.limit_val_batches == 0:
-            raise NasosegError(
-                "trainer.limit_val_batches: found 0: no epoch would be validated, and so none picked as the best:"
-                " expected 1 or more"
-            )
-        every, epochs = self.config.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
-        if 0 < epochs < every and not self.config.trainer.fast_dev_run:
-            raise NasosegError(
-                f"trainer.check_val_every_n_epoch: found {every} with max_epochs {epochs}: no epoch would be validated,"
-                " and so none picked as the best: expected at most max_epochs"
-            )
-
     def _write_run(self, *, resuming: bool) -> None:
         if not self.trainer.is_global_zero:
             return
@@ -333,13 +345,7 @@ class TrainingCLI(LightningCLI):
             raise NasosegError(f"--run: {self.run_folder} cannot be written ({error}): choose another") from error
 
     def _write_weights(self) -> None:
-        """Keep the loaded weights as safetensors too: they can be shared and read without trust."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        final = self.run_folder / "checkpoints" / WEIGHTS
-        # In memory first: save_file makes a file that only its owner may read.
-        content = save(weights, metadata={"labels": "\n".join(self.model.labels)})
-        with whole_file(final) as temporary:
-            temporary.write_bytes(content)
+        write_weights(self.run_folder / "checkpoints" / WEIGHTS, self.model)
         for logger in wandb_runs(self.trainer):
             log_model(logger, self.run_folder)
 
@@ -372,8 +378,8 @@ class TrainingCLI(LightningCLI):
     def _callbacks(self, progress: lightning.Callback) -> list[lightning.Callback]:
         if self.command == "fit":
             validated_every = self.config.trainer.check_val_every_n_epoch or 1
-            panels = has_wandb(self.config.trainer.logger)
-            return [progress, *training_callbacks(self.run_folder, validated_every=validated_every, panels=panels)]
+            about = {"logs": self.config.trainer.logger is not False, "panels": has_wandb(self.config.trainer.logger)}
+            return [progress, *training_callbacks(self.run_folder, validated_every=validated_every, **about)]
         if self.command == "predict":
             return [progress, NiftiPredictions(self.run_folder / "predictions", force=self.config.force)]
         return [progress]

@@ -7,7 +7,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 
 from nasoseg import labels as structure_names
@@ -38,7 +38,8 @@ class SegmentationTask(Shareable, lightning.LightningModule):
         stage_weights: Weights of the stages' losses; equal by default.
         optimizer: Makes the optimiser; Adam with learning rate 0.001 by default (Luo et al. 2020, section 3.3).
         lr_scheduler: Makes the schedule; by default x 0.9 every 10 epochs (the paper says "iterations": see the
-            documentation). None keeps the learning rate.
+            documentation). None keeps the learning rate. ``ReduceLROnPlateau`` follows the validation: its loss, or
+            with ``mode="max"`` its DSC.
         lr_interval: Whether the schedule counts epochs or optimiser steps.
     """
 
@@ -93,10 +94,17 @@ class SegmentationTask(Shareable, lightning.LightningModule):
         optimizer = self.make_optimizer(self.parameters())
         if self.make_scheduler is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": self.lr_interval},
-        }
+        scheduler = self.make_scheduler(optimizer)
+        settings: dict[str, Any] = {"scheduler": scheduler, "interval": self.lr_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            if self.lr_interval == "step":
+                raise NasosegError(
+                    "model.lr_interval: found 'step' with ReduceLROnPlateau, which goes by the validation of an epoch:"
+                    " expected 'epoch'"
+                )
+            settings["monitor"] = "val/dsc" if scheduler.mode == "max" else "val/loss"
+            settings["frequency"] = (self._trainer and self._trainer.check_val_every_n_epoch) or 1
+        return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def training_losses(self, batch: Sample) -> dict[str, Tensor]:
         """Return what training minimises as ``loss``, and under other names what it is made of."""

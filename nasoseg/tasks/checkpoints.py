@@ -13,9 +13,11 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors.torch import save
 
 from nasoseg.errors import NasosegError
 from nasoseg.files import whole_file
+from nasoseg.tasks.base import SegmentationTask
 
 LAST = "last.ckpt"
 """The newest state of a training run."""
@@ -75,6 +77,15 @@ def load_checkpoint(path: str | os.PathLike[str], *, map_location: Any = "cpu") 
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise NasosegError(f"{path}: no checkpoint: it has no state_dict; expected a file that `nasoseg fit` wrote")
     return checkpoint
+
+
+def write_weights(path: Path, model: SegmentationTask) -> None:
+    """Write a model's weights as safetensors, whole or not at all: they can be shared and read without trust."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # In memory first: save_file makes a file that only its owner may read.
+    content = save(weights, metadata={"labels": "\n".join(model.labels)})
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def furthest_whole(paths: Iterable[Path]) -> Path | None:

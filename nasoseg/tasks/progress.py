@@ -1,5 +1,6 @@
 """Progress of training and testing: a live bar in a terminal, a line an epoch everywhere."""
 
+import math
 import time
 from collections.abc import Sized
 from typing import Any
@@ -53,7 +54,8 @@ class EpochLines(Callback):
         values = {name: trainer.callback_metrics.get(key) for name, key in shown.items()}
         numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in values.items() if value is not None)
         seconds = time.monotonic() - self._began
-        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        last = f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else ""  # -1: until max_time, or max_steps
+        epoch = f"epoch {trainer.current_epoch + 1}{last}"
         self.console.print(f"{epoch}  {numbers}  {self._rate:.1f} images/s  {seconds:.0f} s")
 
 
@@ -76,7 +78,8 @@ class LiveBar(EpochLines):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Open the bar over all epochs."""
-        total = int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches
+        steps = trainer.estimated_stepping_batches  # infinite without an end in epochs or steps
+        total = int(steps) * trainer.accumulate_grad_batches if math.isfinite(steps) else None
         self._open("training", total, trainer, done=trainer.fit_loop.total_batch_idx + 1)
 
     def on_train_batch_end(
@@ -145,7 +148,7 @@ class LiveBar(EpochLines):
         """Close the bar."""
         self._bar.stop()
 
-    def _open(self, what: str, total: int, trainer: lightning.Trainer, *, done: int = 0) -> None:
+    def _open(self, what: str, total: int | None, trainer: lightning.Trainer, *, done: int = 0) -> None:
         if not trainer.is_global_zero:
             return
         for task in self._bar.task_ids:

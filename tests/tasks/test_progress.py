@@ -27,6 +27,18 @@ def test_a_terminal_gets_a_bar_with_loss_speed_and_time_left(data, make_trainer,
     assert "\x1b[?25h" in shown.rpartition("\x1b[?25l")[2]  # the cursor is given back
 
 
+def test_training_until_a_time_has_a_bar_without_an_end(data, make_trainer, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        "nasoseg.tasks.progress.Console",
+        lambda **_: Console(file=screen, force_terminal=True, width=100, color_system=None),
+    )
+    trainer = make_trainer(callbacks=[LiveBar()], max_epochs=-1, max_time="00:00:00:01", limit_train_batches=1)
+    trainer.fit(nasoseg.UNet(labels=data.labels, width=4), datamodule=data)
+    assert "epoch 1  loss 0." in screen.getvalue()
+    assert "/-1" not in screen.getvalue()
+
+
 def test_a_bar_does_not_outlive_an_error(data, make_trainer, monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr(
