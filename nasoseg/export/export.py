@@ -19,6 +19,7 @@ from nasoseg.export.program import StructureProbabilities, quiet, traced_program
 from nasoseg.files import whole_file
 from nasoseg.inference.description import ModelDescription
 from nasoseg.inference.exported import load_exported
+from nasoseg.models.blocks import evaluating
 from nasoseg.tasks.base import SegmentationTask
 
 Format = Literal["onnx", "torchscript", "openvino"]
@@ -92,11 +93,12 @@ def check_place(path: Path, *, kind: Format, force: bool) -> None:
 @contextlib.contextmanager
 def _on_cpu(task: SegmentationTask) -> Iterator[StructureProbabilities]:
     """Lend a task out in evaluation mode on the CPU."""
-    device, was_training = task.device, task.training
-    try:
-        yield StructureProbabilities(task.cpu().eval()).eval()
-    finally:
-        task.to(device).train(was_training)
+    device = task.device
+    with evaluating(task):
+        try:
+            yield StructureProbabilities(task.cpu()).eval()
+        finally:
+            task.to(device)
 
 
 def _description(task: SegmentationTask) -> ModelDescription:

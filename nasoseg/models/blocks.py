@@ -1,5 +1,7 @@
 """The pieces that the networks are made of, and a look at what a piece gives."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -69,14 +71,28 @@ def probe(name: str, part: nn.Module, in_channels: int) -> Any:
     Raises:
         ValueError: If the part does not take so many channels.
     """
-    was_training = part.training
     try:
-        with torch.no_grad():
-            return part.eval()(torch.zeros(1, in_channels, *PROBED))
+        with torch.no_grad(), evaluating(part):
+            return part(torch.zeros(1, in_channels, *PROBED))
     except RuntimeError as error:
         raise ValueError(f"{name} does not take {in_channels} channels, which it is given here: {error}") from error
+
+
+@contextmanager
+def evaluating(part: nn.Module) -> Iterator[None]:
+    """Put a part into evaluation mode for the block; then each of its modules is in its own mode again.
+
+    ``train(True)`` alone would also wake the modules that were put into evaluation mode on purpose, as a frozen
+    encoder is.
+    """
+    modes = [(module, module.training) for module in part.modules()]
+    part.eval()
+    try:
+        yield
     finally:
-        part.train(was_training)
+        part.train(modes[0][1])  # some modules do more there than note it
+        for module, training in modes:
+            module.training = training
 
 
 def channels_out(name: str, part: nn.Module, in_channels: int) -> int:

@@ -17,7 +17,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from nasoseg.errors import NasosegError
-from nasoseg.models.blocks import pad_to, probe
+from nasoseg.models.blocks import evaluating, pad_to, probe
 from nasoseg.models.instances import instances, score_map
 from nasoseg.models.pretrained import grey_kernels, pretrained_weights, with_channels
 
@@ -129,16 +129,12 @@ class MaskRCNN(nn.Module):
             Per slice ``boxes`` (n, 4) as x1, y1, x2, y2 in pixels of the slice, ``labels`` (n,) from 1, ``scores``
             (n,), and ``masks`` (n, 1, m, m), the probabilities within the box.
         """
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             images, features = self._features(image)
             with _full_precision(image):
                 proposals, _ = self.rpn(images, features)
                 found: list[dict[str, Tensor]]
                 found, _ = self.roi_heads(features, proposals, images.image_sizes)
-        finally:
-            self.train(was_training)
         return [{**one, "boxes": one["boxes"] / self.scale} for one in found]
 
     def losses(self, image: Tensor, masks: Tensor, annotated: Tensor) -> dict[str, Tensor]:

@@ -16,6 +16,39 @@ def test_a_part_is_shown_a_plane_and_left_as_it_was():
     assert not part.training
 
 
+def test_what_was_put_to_sleep_on_purpose_sleeps_on():
+    part = nn.Sequential(nn.BatchNorm2d(2), nn.Sequential(nn.Dropout(), nn.BatchNorm2d(2)))
+    for module in (part[0], part[1][1]):
+        module.eval()
+    modes = [module.training for module in part.modules()]
+    assert modes == [True, False, True, True, False]
+    channels_out("part", part, 2)
+    assert [module.training for module in part.modules()] == modes
+    with pytest.raises(ValueError, match="does not take 3 channels"):
+        channels_out("part", part, 3)
+    assert [module.training for module in part.modules()] == modes
+
+
+class Merging(nn.Module):
+    """Merges weights when it is evaluated, as adapters do."""
+
+    merged = False
+
+    def train(self, mode=True):
+        self.merged = not mode
+        return super().train(mode)
+
+    def forward(self, x):
+        assert self.merged
+        return x
+
+
+def test_what_a_mode_does_beside_its_name_is_undone():
+    part = nn.Sequential(Merging())
+    channels_out("part", part, 2)
+    assert not part[0].merged
+
+
 @pytest.mark.parametrize(
     ("part", "words"),
     [

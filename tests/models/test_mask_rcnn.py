@@ -64,6 +64,11 @@ def test_any_size_comes_back_and_the_mode_stays(size):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert network(torch.randn(2, 1, *size)).shape == (2, 3, *size)
     assert all(module.training for module in network.modules())
+    network.backbone.eval()
+    modes = [module.training for module in network.modules()]
+    network(torch.randn(1, 1, *size))
+    assert [module.training for module in network.modules()] == modes
+    network.train()
     assert not any(module.training for module in network.eval().modules())
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
