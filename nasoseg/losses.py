@@ -167,6 +167,7 @@ class DiceFocalLoss(nn.Module):
         if not 0 < beta < 1:
             raise ValueError(f"beta {beta}: expected a number between 0 and 1 (eq. 3)")
         self.beta = beta
+        self.head: Head = head
         self.dice = DiceLoss(head=head, epsilon=epsilon, printed=printed, absent=absent)
         self.focal = FocalLoss(head=head, alpha=alpha, gamma=gamma, balanced=balanced)
 

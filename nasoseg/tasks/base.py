@@ -41,6 +41,9 @@ class SegmentationTask(Shareable, lightning.LightningModule):
             documentation). None keeps the learning rate. ``ReduceLROnPlateau`` follows the validation: its loss, or
             with ``mode="max"`` its DSC.
         lr_interval: Whether the schedule counts epochs or optimiser steps.
+
+    Raises:
+        ValueError: If the loss is made for another head.
     """
 
     def __init__(
@@ -63,6 +66,11 @@ class SegmentationTask(Shareable, lightning.LightningModule):
         self.in_channels = in_channels
         self.head: Head = head
         self.network = network
+        made_for = getattr(loss, "head", head)
+        if isinstance(made_for, str) and made_for != head:
+            raise ValueError(
+                f"loss: its head is {made_for!r}, expected {head!r}, the model's: pass head={head!r} to it"
+            )
         self.staged_loss = StagedLoss(loss or DiceFocalLoss(head=head), weights=stage_weights)
         self.make_optimizer = optimizer
         self.make_scheduler = lr_scheduler

@@ -33,7 +33,7 @@ class TwoStageUNet(SegmentationTask):
 
     Raises:
         ValueError: If the channels of the parts do not fit together; says which and what was expected; if
-            ``stage1_scale`` is neither 1 nor 1/n.
+            ``stage1_scale`` is neither 1 nor 1/n; if the coupling or the loss is made for another head.
     """
 
     def __init__(
@@ -84,6 +84,10 @@ class TwoStageUNet(SegmentationTask):
 def _coupling(coupling: Coupling | str, head: Head) -> Coupling:
     match coupling:
         case Coupling():
+            if coupling.head != head:
+                raise ValueError(
+                    f"coupling: its head is {coupling.head!r}, expected {head!r}, the model's: pass head={head!r} to it"
+                )
             return coupling
         case "concat":
             return Coupling(head)

@@ -281,6 +281,10 @@ def test_smp_stage1_and_own_stage2_from_a_config(tiny, nasoseg_command, tmp_path
         (["--data.context", "-1"], "data.context"),
         (["--ckpt_path", "last"], "no checkpoint"),
         (["--data.fold", "4"], "expected 0 to 3"),
+        (
+            ["--model.init_args.head", "multiclass", "--model.init_args.loss", "nasoseg.DiceFocalLoss"],
+            "loss: its head is 'multilabel', expected 'multiclass'",
+        ),
     ],
 )
 def test_wrong_arguments_end_in_one_screen(tiny, nasoseg_command, monkeypatch, arguments, words):

@@ -47,6 +47,27 @@ def test_starts_at_the_rarity_of_structures():
     assert 0.001 < residual.mean() < 0.05
 
 
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"coupling": GateCoupling()}, "coupling: its head is 'multilabel', expected 'multiclass', the model's: pass"),
+        ({"loss": nasoseg.DiceFocalLoss()}, "loss: its head is 'multilabel', expected 'multiclass'"),
+    ],
+)
+def test_parts_made_for_another_head_are_refused(parts, words):
+    """A coupling would read sigmoids where the loss trains a softmax."""
+    with pytest.raises(ValueError, match=words):
+        nasoseg.TwoStageUNet(labels=LABELS, head="multiclass", width=4, **parts)
+    part = {name: type(part)(head="multiclass") for name, part in parts.items()}
+    nasoseg.TwoStageUNet(labels=LABELS, head="multiclass", width=4, **part)
+
+
+def test_a_loss_may_call_a_part_of_its_own_head():
+    loss = nn.Module()
+    loss.head = nn.Identity()
+    assert nasoseg.UNet(labels=LABELS, width=4, loss=loss).staged_loss.loss is loss
+
+
 @pytest.mark.parametrize("head", ["multilabel", "multiclass"])
 @pytest.mark.parametrize("coupling", ["concat", "gate", "residual"])
 def test_every_coupling_and_head_trains(head, coupling):
