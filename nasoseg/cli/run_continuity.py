@@ -9,6 +9,7 @@ from nasoseg.errors import NasosegError
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.building import check_weights
 from nasoseg.tasks.checkpoints import load_checkpoint
+from nasoseg.tasks.run_record import check_version
 from nasoseg.yaml_files import read_yaml
 
 SPLIT = "split.json"
@@ -23,8 +24,10 @@ def check_same_data(folder: Path, data: SliceDataModule) -> None:
         data: What is read now.
 
     Raises:
-        NasosegError: If the store, the split, the fold or the structures differ.
+        NasosegError: If the store, the split, the fold or the structures differ, or the run folder is of another
+            version.
     """
+    check_version(folder)
     elsewhere = "or, with --ckpt_path, another folder with --run"
     if (folder / SPLIT).is_file():
         split = Split.load(folder / SPLIT)

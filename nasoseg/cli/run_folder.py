@@ -50,7 +50,7 @@ def claim_run_folder(folder: Path, *, force: bool) -> None:
     check_free(folder, force=force)
     for name in _kept(folder):
         path = folder / name
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():  # of a link only the link goes
             shutil.rmtree(path)
         else:
             path.unlink()

@@ -13,6 +13,7 @@ from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.building import build_task, load_weights
 from nasoseg.tasks.card_text import MODEL_CARD
 from nasoseg.tasks.checkpoints import load_checkpoint
+from nasoseg.tasks.run_record import check_version
 from nasoseg.tasks.shared_folder import load_shared, shared_folder
 from nasoseg.yaml_files import read_yaml
 
@@ -31,13 +32,14 @@ def load(
         The model in evaluation mode, on the CPU.
 
     Raises:
-        NasosegError: If something is missing, damaged or does not fit, or the config names a class that is not
-            trusted.
+        NasosegError: If something is missing, damaged or does not fit, the run folder is of another version, or the
+            config names a class that is not trusted.
     """
     path = Path(path)
     if (shared := shared_folder(path)) is not None:
         return load_shared(shared, model=model, trust=trust)
-    run = path if path.is_dir() else path.parent.parent
+    run = path if path.is_dir() else path.absolute().parent.parent
+    check_version(run)
     weights, described = _weights(path)
     if model is None:
         model = _build(run / "config.yaml", trust=trust)

@@ -58,6 +58,24 @@ def read_starts(folder: Path) -> list[dict[str, Any]]:
         ) from error
 
 
+def check_version(folder: Path) -> None:
+    """Refuse a run folder whose record says that it is of another version; one that cannot be read says nothing.
+
+    Raises:
+        NasosegError: If the version is another.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(record, dict) and record.get("format") == FORMAT and record.get("version") != VERSION:
+        raise NasosegError(
+            f"{path}: found version {str(record.get('version'))[:20]} of a run folder, expected {VERSION}: use the"
+            " nasoseg that made it"
+        )
+
+
 def start_facts(
     trainer: lightning.Trainer, model: SegmentationTask, data: SliceDataModule, *, method: str
 ) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_predict_writes_the_models_masks_on_the_original_grid(trained, nasoseg_c
     assert "--force" in again.err
 
 
-def test_loading_needs_the_run_folder_alone(trained):
+def test_loading_needs_the_run_folder_alone(trained, monkeypatch):
     run, _ = trained
     from_folder, from_checkpoint = nasoseg.load(run), nasoseg.load(run / "checkpoints" / "best.ckpt")
     assert from_folder.labels == from_checkpoint.labels
@@ -114,6 +114,21 @@ def test_loading_needs_the_run_folder_alone(trained):
     assert from_folder.training_data == from_checkpoint.training_data
     assert from_folder.training_data.patients == 8
     assert from_folder.training_data.windows_hu == ((-160.0, 240.0),)
+    monkeypatch.chdir(run / "checkpoints")
+    for name in ("best.ckpt", "best.safetensors"):
+        assert nasoseg.load(name).training_data == from_folder.training_data
+
+
+def test_a_run_folder_of_another_version_is_refused(trained, nasoseg_command, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"version": 1', '"version": 2'))
+    for path in (run, run / "checkpoints" / "last.ckpt"):
+        with pytest.raises(NasosegError, match=r"run\.json: found version 2 of a run folder, expected 1"):
+            nasoseg.load(path)
+    ended = nasoseg_command("test", "--config", run / "config.yaml", "--run", run)
+    assert (ended.code, "found version 2 of a run folder" in ended.err) == (1, True)
+    (run / "run.json").write_text("{")
+    nasoseg.load(run)
 
 
 def test_a_run_without_a_description_still_says_how_images_are_made(trained, tmp_path):

@@ -48,8 +48,11 @@ def test_another_checkpoint_is_tested_beside_the_best(run, nasoseg_command):
     ended = nasoseg_command(*command, run / "checkpoints" / "best.ckpt")
     assert ended.code == 0, ended.err
     assert best_files(run) == before
+    shutil.move(run / "checkpoints", run.with_name("scratch"))
+    (run / "checkpoints").symlink_to(run.with_name("scratch"))
     claim_run_folder(run, force=True)
     assert not list(run.iterdir())
+    assert (run.with_name("scratch") / "best.ckpt").is_file()  # of a link to another disk only the link goes
 
 
 def test_a_folder_without_a_best_model_gets_the_metrics_alone(run, nasoseg_command, tmp_path):
