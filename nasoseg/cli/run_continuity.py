@@ -1,5 +1,6 @@
 """Whether what goes on in a run folder is what was begun there: the same patients, structures and network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,32 @@ def check_resumable(path: Path, model: SegmentationTask) -> None:
         )
 
 
-def is_own_config(path: Path) -> bool:
-    """Tell whether a config is the one that lies in a run folder, beside the run's split and checkpoints."""
-    folder = path.parent
-    return path.name == CONFIG and (folder / SPLIT).is_file() and (folder / "checkpoints").is_dir()
+def folder_of_config(paths: Sequence[Path], named: str | None) -> str | None:
+    """Find the run folder that is meant by a config which lies in it, wherever it was moved or copied since.
+
+    Args:
+        paths: The configs that were given.
+        named: The run folder that the settings name.
+
+    Returns:
+        The folder of the config that names the run folder; ``named`` where it lies in none.
+    """
+    for path in paths:
+        folder = path.parent
+        if path.name != CONFIG or not (folder / SPLIT).is_file() or not (folder / "checkpoints").is_dir():
+            continue
+        config = read_yaml(path, kind="a run's config")
+        own = config.get("run") if isinstance(config, dict) else None
+        if own == named and (named is None or Path(named).resolve() != folder.resolve()):
+            return str(folder)
+    return named
+
+
+def settle_split(folder: Path, named: str | None) -> str | None:
+    """Return a run's own split file where the one that its config names is not there; else ``named``."""
+    if named is None or Path(named).exists() or not (folder / SPLIT).is_file():
+        return named
+    return str(folder / SPLIT)
 
 
 def _data_of(path: Path) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 from rich.console import Console
 
+from nasoseg.cli.announcement import announce
 from nasoseg.cli.callbacks import training_callbacks
 from nasoseg.cli.loggers import has_wandb, settle_loggers, with_own_wandb
 from nasoseg.cli.picking import check_picked, check_validated
-from nasoseg.cli.precision import HINT, default_precision, is_slower_than_need_be
+from nasoseg.cli.precision import default_precision
 from nasoseg.cli.quieting import quieten
-from nasoseg.cli.run_continuity import check_resumable, check_same_data
+from nasoseg.cli.run_continuity import check_resumable, check_same_data, folder_of_config, settle_split
 from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
 from nasoseg.cli.run_folder import (
     METRICS,
@@ -118,10 +119,18 @@ class TrainingCLI(LightningCLI):
         """Parse the given arguments alone, whatever ``sys.argv`` holds."""
         self.config = parser.parse_args(args)
         self.quiet = bool(self.config.pop("quiet", False))  # of this call, not of the run
+        if not any(str(argument).partition("=")[0] == "--run" for argument in args):
+            given = [Path(str(path)) for path in self.config.get("config") or []]
+            self.config.run = folder_of_config(given, self.config.run)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run needs beside model, data and trainer."""
-        parser.add_argument("--run", type=str | None, default=None, help="Run folder (default: runs/METHOD/foldN).")
+        parser.add_argument(
+            "--run",
+            type=str | None,
+            default=None,
+            help="Run folder (default: the one whose config.yaml is given, else runs/METHOD/foldN).",
+        )
         parser.add_argument(
             "--method",
             type=str | None,
@@ -151,6 +160,8 @@ class TrainingCLI(LightningCLI):
         self.run_folder = Path(self.config.run or self._default_run())
         live = self.config.trainer.enable_progress_bar is not False and is_live(Console())
         trainer = self.config.trainer
+        if self.command != "fit" or self.config.ckpt_path is not None:
+            self.config.data.split = settle_split(self.run_folder, self.config.data.split)
         if trainer.precision is None:
             trainer.precision = default_precision(trainer.accelerator, trainer.plugins)
         trainer.enable_progress_bar = False  # Lightning's own
@@ -207,7 +218,8 @@ class TrainingCLI(LightningCLI):
             self._write_run(resuming=resume is not None)
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self._announce()
+        if self.trainer.is_global_zero and not self.quiet:
+            announce(self.trainer, self.model, self.datamodule)
         self._describe_run()
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
         if self.trainer.interrupted:
@@ -336,7 +348,9 @@ class TrainingCLI(LightningCLI):
                 describe_training_data(self.datamodule).write(temporary)
             self.config.data.labels = list(self.datamodule.labels)
             self.config.run = str(self.run_folder)
-            text = self.parser.dump(self.config, skip_none=False)
+            config = self.config.clone()
+            config.force, config.ckpt_path = False, None  # of this call, not of the run
+            text = self.parser.dump(config, skip_none=False)
             with whole_file(self.run_folder / "config.yaml") as temporary:
                 temporary.write_text(text, encoding="utf-8")
             facts = start_facts(self.trainer, self.model, self.datamodule, method=self._method)
@@ -353,22 +367,6 @@ class TrainingCLI(LightningCLI):
         from nasoseg.report.model_card import write_model_card  # it loads slowly, and is needed at the end
 
         write_model_card(self.run_folder)
-
-    def _announce(self) -> None:
-        if not self.trainer.is_global_zero or self.quiet:
-            return
-        data = self.datamodule
-        counts = ", ".join(f"{len(data.slices(part))} {part}" for part in ("train", "validation", "test"))
-        parameters = sum(p.numel() for p in self.model.parameters())
-        print(
-            f"{type(self.model).__name__}, {parameters / 1e6:.2f} M parameters; {len(data.labels)} structures;"
-            f" patients: {counts}; protocol {data.protocol}, fold {data.fold}",
-            flush=True,
-        )
-        if unseen := data.unannotated("validation"):
-            print(f"no validation patient has {', '.join(unseen)} annotated: val dsc is of the others", flush=True)
-        if is_slower_than_need_be(self.trainer):
-            print(HINT, flush=True)
 
     def _progress(self, *, live: bool) -> EpochLines:
         if self.quiet:

@@ -114,3 +114,44 @@ def test_an_optimiser_with_other_groups_does_not_go_on(start, run):
     checkpoint["optimizer_states"][0]["param_groups"][0]["params"].pop()
     torch.save(checkpoint, path)
     assert "its optimiser is another than Adam" in start("fit", "--ckpt_path", "last")
+
+
+@pytest.mark.parametrize("how", [shutil.copytree, shutil.move])
+def test_the_config_in_a_run_folder_means_that_folder(run, nasoseg_command, tmp_path, how):
+    """Wherever it lies now, and where its split file, of which it holds a copy, is gone."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["run"] = str(run)
+    config["data"]["split"] = str(tmp_path / "gone.json")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    how(run, tmp_path / "elsewhere")
+    run = tmp_path / "elsewhere"
+    for name in ("metrics.csv", "model_card.md"):
+        (run / name).unlink()
+    ended = nasoseg_command("test", "--config", run / "config.yaml")
+    assert ended.code == 0, ended.err
+    assert f"run folder: {run}" in ended.out
+    assert (run / "metrics.csv").is_file()
+    more = ["--ckpt_path", "last", "--trainer.max_epochs", 2, "--test_at_end", "false"]
+    ended = nasoseg_command("fit", "--config", run / "config.yaml", *more)
+    assert ended.code == 0, ended.err
+    resolved = yaml.safe_load((run / "config.yaml").read_text())
+    assert (resolved["run"], resolved["data"]["split"]) == (str(run), str(run / "split.json"))
+
+
+def test_a_new_run_takes_no_other_split_than_the_one_asked_for(run, nasoseg_command, tmp_path):
+    command = ["fit", "--config", run / "config.yaml", "--data.split", tmp_path / "gone.json", "--force", "true"]
+    ended = nasoseg_command(*command)
+    assert ended.code == 1
+    assert "gone.json: no such split file" in ended.err
+    assert (run / "split.json").is_file()
+
+
+def test_another_folder_may_be_named_beside_the_config_of_a_run(run, nasoseg_command, tmp_path):
+    command = ["test", "--config", run / "config.yaml"]
+    for named in (["--run", tmp_path / "none"], [f"--run={tmp_path / 'none'}"]):
+        ended = nasoseg_command(*command, *named)
+        assert ended.code == 1
+        assert f"no checkpoint {tmp_path / 'none' / 'checkpoints' / 'best.ckpt'}" in ended.err
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"run": str(tmp_path / "other")}))
+    ended = nasoseg_command(*command, "--config", tmp_path / "more.yaml")
+    assert f"no checkpoint {tmp_path / 'other'}" in ended.err

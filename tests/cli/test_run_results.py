@@ -77,3 +77,14 @@ def test_a_training_that_goes_on_keeps_no_weights_of_before(trained, nasoseg_com
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     for name, tensor in nasoseg.load(run).state_dict().items():
         assert torch.equal(tensor, best[name])
+
+
+def test_how_a_training_was_begun_is_not_of_the_run(trained, nasoseg_command, tmp_path):
+    """`test --config RUN/config.yaml` measured the last model of a resumed run, `fit` of a forced one emptied it."""
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    command = ["fit", "--config", run / "config.yaml", "--run", run, "--test_at_end", "false"]
+    for how in (["--ckpt_path", "last", "--trainer.max_epochs", 2], ["--force", "true"]):
+        ended = nasoseg_command(*command, *how)
+        assert ended.code == 0, ended.err
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert (config["force"], config["ckpt_path"]) == (False, None)
