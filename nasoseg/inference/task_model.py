@@ -1,17 +1,16 @@
 """A trained task as a model to segment with."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nasoseg.errors import NasosegError
 from nasoseg.heads import probabilities
 from nasoseg.inference.model import Model, Precision
+from nasoseg.models.blocks import evaluating
 from nasoseg.models.folding import fold_normalisation
 from nasoseg.tasks.base import SegmentationTask
 from nasoseg.tasks.memory import is_out_of_memory
@@ -35,7 +34,7 @@ class TaskModel(Model):
         on_gpu = task.device.type == "cuda"
         if precision == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise NasosegError(f"precision: {torch.cuda.get_device_name(task.device)} has no bfloat16: use 32")
-        with _evaluating(task):
+        with evaluating(task):
             self.task = fold_normalisation(task)
         self.precision = precision
         self.labels = task.labels
@@ -52,7 +51,7 @@ class TaskModel(Model):
         try:
             device = self.task.device
             bf16 = torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
-            with _evaluating(self.task), bf16:
+            with evaluating(self.task), bf16:
                 logits = self.task(torch.from_numpy(images).to(device))
             return probabilities(logits.float(), self.head)
         except RuntimeError as error:  # OutOfMemoryError is one
@@ -61,16 +60,3 @@ class TaskModel(Model):
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             raise MemoryError(str(error)) from error
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode and its parts back each into its own: some may be frozen in a training one."""
-    training = [part for part in network.modules() if part.training]
-    if training:
-        network.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
