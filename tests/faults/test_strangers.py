@@ -85,6 +85,8 @@ def test_a_checkpoint_that_carries_code(run, scan, store, canary, capsys, tmp_pa
     (run / "checkpoints" / "best.safetensors").unlink()
     torch.save({"state_dict": {}, "hyper_parameters": Payload(canary)}, checkpoint)
     shutil.copy(checkpoint, checkpoint.with_name("last.ckpt"))
+    if command in ("fit", "test"):
+        (run / "config.yaml").unlink()  # of another store, which would be refused first
     training = ["--model.class_path", "nasoseg.UNet", "--data.store", store, "--data.folds", 3, "--run", run]
     training += ["--trainer.accelerator", "cpu", "--ckpt_path"]
     arguments = {
