@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there."""
+"""Files and folders that are whole or not there, and those that are there to be seen."""
 
 import os
 import platform
@@ -51,6 +51,14 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         _remove(old)
     finally:
         _remove(temporary)
+
+
+def visible(folder: Path) -> list[Path]:
+    """List what a folder holds and does not hide, sorted.
+
+    Hidden is what a killed process left (``whole_file``), and what macOS notes beside files (``._ct.nii.gz``).
+    """
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -202,9 +202,7 @@ class TrainingCLI(LightningCLI):
         check_validated(self.config.trainer, epochs=self.trainer.max_epochs or -1)
         resume = checkpoint_to_resume(self.run_folder, self.config.ckpt_path)
         trial = self._is_trial
-        claims = (
-            resume is None and self.trainer.is_global_zero and not trial
-        )  # the other processes begin after the first
+        claims = resume is None and not trial and self.trainer.is_global_zero  # the others begin after the first
         if claims:
             check_free(self.run_folder, force=self.config.force)
         self.datamodule.prepare_data()

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasoseg.errors import NasosegError, nearest
+from nasoseg.files import visible
 from nasoseg.volumes.header import EXTENSIONS, split_name
 
 IGNORE = "ignore"
@@ -127,8 +128,8 @@ def find_studies(root: Path, *, rename: Mapping[str, str] | None = None) -> Stud
 
 def _find_folders(root: Path) -> Studies:
     studies = Studies([])
-    for folder in (p for p in _shown(root) if p.is_dir()):
-        cts = [p for p in _shown(folder) if p.is_file() and split_name(p)[0] == "ct" and split_name(p)[1]]
+    for folder in (p for p in visible(root) if p.is_dir()):
+        cts = [p for p in visible(folder) if p.is_file() and split_name(p)[0] == "ct" and split_name(p)[1]]
         if not cts and not (folder / "segmentations").is_dir():
             if not folder.name.endswith(".parts"):  # of a prepare that was interrupted
                 studies.notes.append(f"{folder.name}: passed over, neither a CT nor segmentations in it")
@@ -145,7 +146,7 @@ def _folder_study(folder: Path, cts: list[Path], notes: list[str]) -> Study:
     contours: list[Contour] = []
     fault = ""
     masks = folder / "segmentations"
-    for path in _shown(masks) if masks.is_dir() else ():
+    for path in visible(masks) if masks.is_dir() else ():
         structure, ending = split_name(path)
         if not ending:
             if path.suffix not in (".raw", ".zraw"):  # the voxels of an .mhd
@@ -158,20 +159,15 @@ def _folder_study(folder: Path, cts: list[Path], notes: list[str]) -> Study:
     return Study(folder.name, cts[0], tuple(contours), fault=fault)
 
 
-def _shown(folder: Path) -> list[Path]:
-    """List what is not hidden: neither what a killed process left, nor macOS's ``._`` files."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
 def _find_cases(root: Path) -> Studies:
     labels, ignore, ending, notes = read_dataset_json(root / "dataset.json")
     known = tuple(sorted({value for values in labels.values() for value in values} | {0}))
     first, rest = f"_0000{ending}", re.compile(rf"_\d{{4}}{re.escape(ending)}$")
-    listed = _shown(root / "imagesTr")
+    listed = visible(root / "imagesTr")
     images = {p.name.removesuffix(first): p for p in listed if p.name.endswith(first)}
     maps: dict[str, Path] = {}
     if (root / "labelsTr").is_dir():
-        maps = {p.name.removesuffix(ending): p for p in _shown(root / "labelsTr") if p.name.endswith(ending)}
+        maps = {p.name.removesuffix(ending): p for p in visible(root / "labelsTr") if p.name.endswith(ending)}
     more = sum(1 for p in listed if rest.search(p.name)) - len(images)
     if more:
         notes.append(f"imagesTr: {more} files of further channels passed over; channel 0000 is read as the CT")

@@ -5,6 +5,7 @@ from pathlib import Path
 from nasoseg import labels
 from nasoseg.data.studies import Contour, Study, read_dataset_json
 from nasoseg.errors import NasosegError
+from nasoseg.files import visible
 from nasoseg.volumes.header import EXTENSIONS, split_name
 
 _LAYOUTS = (
@@ -30,13 +31,13 @@ def find_masks(root: Path, *, dataset_json: Path | None = None) -> dict[str, Stu
     """
     if not root.is_dir():
         raise NasosegError(f"{root}: no such folder: expected {_LAYOUTS}")
-    visible = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    if any(path.is_file() and split_name(path)[1] for path in visible):
-        studies = _label_maps(root, visible, dataset_json)
+    shown = visible(root)
+    if any(path.is_file() and split_name(path)[1] for path in shown):
+        studies = _label_maps(root, shown, dataset_json)
     else:
-        studies = [_folder(path) for path in visible if path.is_dir()]
+        studies = [_folder(path) for path in shown if path.is_dir()]
     if not any(study.contours for study in studies):
-        seen = ", ".join(path.name for path in visible[:5]) or "nothing"
+        seen = ", ".join(path.name for path in shown[:5]) or "nothing"
         raise NasosegError(f"{root}: no mask found (it holds {seen}): expected {_LAYOUTS}")
     return {study.name: study for study in studies}
 
@@ -44,9 +45,9 @@ def find_masks(root: Path, *, dataset_json: Path | None = None) -> dict[str, Stu
 def _folder(folder: Path) -> Study:
     inner = folder / "segmentations"
     contours: dict[str, Contour] = {}
-    for path in sorted((inner if inner.is_dir() else folder).iterdir()):
+    for path in visible(inner if inner.is_dir() else folder):
         structure, ending = split_name(path)
-        if not ending or structure.startswith(".") or structure == "ct" or not path.is_file():
+        if not ending or structure == "ct" or not path.is_file():
             continue
         twin = contours.setdefault(labels.identity(structure), Contour(structure, path))
         if twin.path != path:
@@ -56,7 +57,7 @@ def _folder(folder: Path) -> Study:
     return Study(folder.name, folder, tuple(contours.values()))
 
 
-def _label_maps(root: Path, visible: list[Path], dataset_json: Path | None) -> list[Study]:
+def _label_maps(root: Path, shown: list[Path], dataset_json: Path | None) -> list[Study]:
     places = [dataset_json] if dataset_json else [root / "dataset.json", root.parent / "dataset.json"]
     described = next((path for path in places if path.is_file()), None)
     if described is None:
@@ -66,7 +67,7 @@ def _label_maps(root: Path, visible: list[Path], dataset_json: Path | None) -> l
         )
     values, ignore, ending, _ = read_dataset_json(described)
     known = tuple(sorted({value for of in values.values() for value in of} | {0}))
-    maps = [path for path in visible if path.is_file() and path.name.endswith(ending)]
+    maps = [path for path in shown if path.is_file() and path.name.endswith(ending)]
     if not maps:
         raise NasosegError(
             f"{root}: no label map ends in {ending}, as {described} says, expected one of {', '.join(EXTENSIONS)}:"

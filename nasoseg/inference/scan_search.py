@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasoseg.errors import NasosegError
+from nasoseg.files import visible
 from nasoseg.inference.scan_names import Naming, names_apart
 from nasoseg.inference.study import FIRST_CHANNEL, Study, image_in, image_name
 from nasoseg.volumes.dicom import read_series
@@ -119,7 +120,7 @@ def _of_one_kind(path: Path, export: Export, *, images: bool) -> tuple[list[Path
     remarks: _Remarks = {}
     if images:
         files, studies, remarks = _image_files(path, export, studies)
-    zips = [] if _holds_slices(path, export) else [p for p in _visible(path) if p.suffix.lower() == _ZIP]
+    zips = [] if _holds_slices(path, export) else [p for p in visible(path) if p.suffix.lower() == _ZIP and p.is_file()]
     kinds = {
         "image files": [str(file.relative_to(path)) for file in files],
         "zips": [file.name for file in zips],
@@ -138,8 +139,7 @@ def _of_one_kind(path: Path, export: Export, *, images: bool) -> tuple[list[Path
 def _image_files(path: Path, export: Export, studies: _Studies) -> tuple[list[Path], _Studies, _Remarks]:
     """Return the image files of a folder that are scans, the DICOM studies beyond theirs, and remarks on the files."""
     own = image_in(path)
-    folders = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-    cts = [found for folder in folders if (found := image_in(folder))]
+    cts = [found for folder in visible(path) if folder.is_dir() and (found := image_in(folder))]
     remarks: _Remarks = {}
     for ct in [*cts, *([own] if own else [])]:
         inside = [study for study in studies if study[0].files[0].is_relative_to(ct.parent)]
@@ -147,7 +147,7 @@ def _image_files(path: Path, export: Export, studies: _Studies) -> tuple[list[Pa
             studies = [study for study in studies if study not in inside]
             first = inside[0][0].files[0].relative_to(ct.parent)
             remarks[ct] = (f"DICOM beside {ct.name} was passed over ({first})",)
-    flat = [file for file in _visible(path) if split_name(file)[1]]
+    flat = [file for file in visible(path) if split_name(file)[1] and file.is_file()]
     if own:
         others = [file.name for file in flat if file != own]
         if others:
@@ -160,11 +160,6 @@ def _image_files(path: Path, export: Export, studies: _Studies) -> tuple[list[Pa
     return [*cts, *firsts], studies, remarks | of_channels
 
 
-def _visible(folder: Path) -> list[Path]:
-    """List files; hidden ones are notes of the system, such as macOS's ``._p1.nii.gz``."""
-    return [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-
-
 def _holds_slices(path: Path, export: Export) -> bool:
     return any(file.parent == path for entry in export.series if entry.kind == "ct" for file in entry.files)
 
@@ -175,13 +170,12 @@ def _first_channels(path: Path, files: list[Path]) -> tuple[list[Path], _Remarks
     Raises:
         NasosegError: If the numbers may as well be those of patients.
     """
-    cases: dict[str, list[Path]] = {}
-    for file in files:
-        cases.setdefault(_CHANNEL.sub("", split_name(file)[0]), []).append(file)
-    numbered = all(_CHANNEL.search(split_name(file)[0]) for file in files)
-    firsts = [file for file in files if split_name(file)[0].endswith(FIRST_CHANNEL)]
+    stems = {file: split_name(file)[0] for file in files}
+    case_of = {file: _CHANNEL.sub("", stem) for file, stem in stems.items()}
+    firsts = [file for file, stem in stems.items() if stem.endswith(FIRST_CHANNEL)]
     others = [file for file in files if file not in firsts]
-    if not numbered or not others or {_CHANNEL.sub("", split_name(file)[0]) for file in firsts} != set(cases):
+    numbered = all(map(_CHANNEL.search, stems.values()))
+    if not numbered or not others or {case_of[file] for file in firsts} != set(case_of.values()):
         return files, {}
     if not any((folder / "dataset.json").is_file() for folder in (path, path.absolute().parent)):
         raise NasosegError(
@@ -191,7 +185,7 @@ def _first_channels(path: Path, files: list[Path]) -> tuple[list[Path], _Remarks
         )
     remarks: _Remarks = {}
     for first in firsts:
-        passed = [file.name for file in cases[_CHANNEL.sub("", split_name(first)[0])] if file in others]
+        passed = [file.name for file in others if case_of[file] == case_of[first]]
         if passed:
             remarks[first] = (f"other channels were passed over: {', '.join(passed)}",)
     return firsts, remarks

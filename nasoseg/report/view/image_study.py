@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from nasoseg.data.resample import resample_mask
 from nasoseg.errors import NasosegError
+from nasoseg.files import visible
 from nasoseg.report.view.study import OWN_MASKS, MaskSet, ShownStudy
 from nasoseg.volumes.header import EXTENSIONS, split_name
 from nasoseg.volumes.nifti import read_ct, read_label_map
@@ -104,8 +105,7 @@ def mask_files(path: Path) -> list[Path]:
 
 
 def _images(folder: Path) -> list[Path]:
-    files = (file for file in sorted(folder.iterdir()) if split_name(file)[1] and not file.name.startswith("."))
-    return [file for file in files if file.is_file()]
+    return [file for file in visible(folder) if split_name(file)[1] and file.is_file()]
 
 
 def _read_mask(file: Path, grid: Geometry, source: Geometry | None) -> npt.NDArray[np.bool_]:
