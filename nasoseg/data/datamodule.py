@@ -269,7 +269,7 @@ def _check_arguments(
     if workers is not None and workers < 0:
         raise NasosegError(f"data.workers: found {workers}, expected 0 or more")
     if not windows_hu or any(not -math.inf < low < high < math.inf for low, high in windows_hu):
-        raise NasosegError(f"data.windows_hu: found {list(windows_hu)}, expected pairs (lowest HU, highest HU)")
+        raise NasosegError(f"data.windows_hu: found {list(windows_hu)}, expected finite pairs (lowest HU, highest HU)")
 
 
 def _rank_and_replicas() -> tuple[int, int]:
