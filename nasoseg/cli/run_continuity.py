@@ -1,6 +1,6 @@
 """Whether what goes on in a run folder is what was begun there: the same patients, structures and network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def check_resumable(path: Path, model: SegmentationTask) -> None:
         model: Whose training is to go on.
 
     Raises:
-        NasosegError: If it is of another network or another optimiser, or holds weights alone.
+        NasosegError: If it is of another network, optimiser or learning-rate schedule, or holds weights alone.
     """
     checkpoint = load_checkpoint(path)
     check_weights(model, checkpoint["state_dict"], where=str(path))
@@ -86,6 +86,7 @@ def check_resumable(path: Path, model: SegmentationTask) -> None:
             f"{path}: its optimiser is another than {type(optimizer).__name__} of the config ({fault}): resume with"
             " the config of that run, or begin anew in another folder with --run"
         )
+    _check_schedule(path, model, checkpoint.get("lr_schedulers") or [])
 
 
 def folder_of_config(paths: Sequence[Path], named: str | None) -> str | None:
@@ -114,6 +115,23 @@ def settle_split(folder: Path, named: str | None) -> str | None:
     if named is None or Path(named).exists() or not (folder / SPLIT).is_file():
         return named
     return str(folder / SPLIT)
+
+
+def _check_schedule(path: Path, model: SegmentationTask, found: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse the state of another schedule, of which PyTorch takes what it finds without a word."""
+    wanted = [model.make_scheduler(model.make_optimizer(model.parameters()))] if model.make_scheduler else []
+    if [_public(schedule.state_dict()) for schedule in wanted] != [_public(state) for state in found]:
+        held = ", ".join(sorted(_public(found[0]))) if found else "none"
+        expected = ", ".join(sorted(_public(wanted[0].state_dict()))) if wanted else "none"
+        name = type(wanted[0]).__name__ if wanted else "the config, which has none"
+        raise NasosegError(
+            f"{path}: its learning-rate schedule is not that of {name}: found {held}, expected {expected}: resume with"
+            " the config of that run, or begin anew in another folder with --run"
+        )
+
+
+def _public(state: Mapping[str, Any]) -> set[str]:
+    return {name for name in state if not name.startswith("_")}
 
 
 def _data_of(path: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _RESULTS = (
     METRICS,
     "metrics-*.csv",
     "predictions",
+    "predictions-*",
     _REQUEUED,
     "wandb",
     KEPT,

@@ -277,11 +277,20 @@ class TrainingCLI(LightningCLI):
             print(f"metrics: {metrics}" if beside_best else f"run folder: {self.run_folder}")
 
     def predict(self) -> None:
-        """Write the masks of the test patients as NIfTI on their original grids."""
+        """Write the masks of the test patients as NIfTI on their original grids.
+
+        Those of another checkpoint than the best lie beside the best one's, and never take their place.
+        """
         self._load()
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
         if self.trainer.is_global_zero and not self.quiet:
-            print(f"predictions: {self.run_folder / 'predictions'}")
+            print(f"predictions: {self._predictions}")
+
+    @property
+    def _predictions(self) -> Path:
+        """Where masks are written."""
+        beside_best = is_beside_best(self.run_folder, self._checkpoint)
+        return self.run_folder / (f"predictions-{Path(str(self._checkpoint)).stem}" if beside_best else "predictions")
 
     @property
     def _is_trial(self) -> bool:
@@ -377,7 +386,7 @@ class TrainingCLI(LightningCLI):
             about = {"logs": self.config.trainer.logger is not False, "panels": has_wandb(self.config.trainer.logger)}
             return [progress, *training_callbacks(self.run_folder, validated_every=validated_every, **about)]
         if self.command == "predict":
-            return [progress, NiftiPredictions(self.run_folder / "predictions", force=self.config.force)]
+            return [progress, NiftiPredictions(self._predictions, force=self.config.force)]
         return [progress]
 
 

@@ -7,6 +7,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
@@ -14,6 +15,7 @@ from threading import Thread
 import h5py
 import numpy as np
 import pytest
+import torch
 from generated_scans import tissue, write_nifti
 from generated_studies import BOXES, mask, save, write_patients
 
@@ -180,6 +182,18 @@ def seen_on_terminal(monkeypatch) -> str:
     reader.join(timeout=60)
     os.close(leader)
     return b"".join(pieces).decode()
+
+
+def test_a_warning_is_a_line(tiny, nasoseg_command):
+    optimizer = ["--model.init_args.optimizer", {"class_path": "torch.optim.SGD", "init_args": {"lr": 0}}]
+    with pytest.warns(UserWarning, match="learning rate does nothing") as told:
+        ended = nasoseg_command("fit", "--config", tiny, *optimizer)
+    assert ended.code == 0, ended.err
+    said = next(each for each in told if "does nothing" in str(each.message))
+    line = warnings.formatwarning(said.message, said.category, said.filename, said.lineno)
+    assert line == f"warning: {said.message}\n"
+    elsewhere = warnings.formatwarning("odd", UserWarning, torch.__file__, 7)
+    assert elsewhere == f"warning: {torch.__file__}:7: UserWarning: odd\n"
 
 
 def test_a_pipe_gets_plain_lines_whatever_the_environment_says(capsys, monkeypatch):

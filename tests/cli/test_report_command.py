@@ -28,6 +28,12 @@ def test_a_page_that_is_there_is_kept_without_force(reported, trained, nasoseg_c
     assert "report.html exists already: choose another folder, or pass --force" in ended.err
 
 
+def test_a_run_that_is_not_there_is_an_error(tmp_path, nasoseg_command):
+    ended = nasoseg_command("report", tmp_path / "gone", "--out", tmp_path / "page")
+    assert ended.code == 1
+    assert f"{tmp_path / 'gone'}: no such file or folder: expected a run folder or its metrics.csv" in ended.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -100,6 +100,30 @@ def test_another_optimiser_does_not_go_on(start, name, words):
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ({"class_path": "torch.optim.lr_scheduler.CosineAnnealingLR", "init_args": {"T_max": 9}}, "T_max, base_lrs"),
+        (None, "expected none"),
+    ],
+)
+def test_another_schedule_does_not_go_on(start, schedule, words):
+    """PyTorch would take what it knows of the other's state, and say nothing."""
+    said = start("fit", "--ckpt_path", "last", "--model.init_args.lr_scheduler", yaml.safe_dump(schedule))
+    assert "last.ckpt: its learning-rate schedule is not that of" in said
+    assert "gamma" in said
+    assert words in said
+
+
+def test_a_training_without_a_schedule_does_not_go_on_with_one(start, run):
+    path = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["lr_schedulers"] = []
+    torch.save(checkpoint, path)
+    said = start("fit", "--ckpt_path", "last")
+    assert "not that of StepLR: found none, expected base_lrs, gamma, last_epoch, step_size" in said
+
+
 def test_training_does_not_go_on_from_weights_alone(start, run):
     path = run / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)

@@ -55,6 +55,25 @@ def test_another_checkpoint_is_tested_beside_the_best(run, nasoseg_command):
     assert (run.with_name("scratch") / "best.ckpt").is_file()  # of a link to another disk only the link goes
 
 
+def test_masks_of_another_checkpoint_lie_beside_the_best_ones(run, nasoseg_command):
+    path = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    for tensor in checkpoint["state_dict"].values():
+        tensor.fill_(1)  # every voxel is every structure
+    torch.save(checkpoint, path)
+    command = ["predict", "--config", run / "config.yaml", "--run", run]
+    for more, name in ([], "predictions"), (["--ckpt_path", "last"], "predictions-last"):
+        ended = nasoseg_command(*command, *more)
+        assert ended.code == 0, ended.err
+        assert f"predictions: {run / name}\n" in ended.out
+    best, last = (sorted((run / name).rglob("*.nii.gz")) for name in ("predictions", "predictions-last"))
+    assert [path.name for path in best] == [path.name for path in last]
+    assert [path.read_bytes() for path in best] != [path.read_bytes() for path in last]
+    assert nasoseg_command(*command, "--ckpt_path", "last").code == 1  # never over what is there
+    claim_run_folder(run, force=True)
+    assert not list(run.iterdir())
+
+
 def test_a_folder_without_a_best_model_gets_the_metrics_alone(run, nasoseg_command, tmp_path):
     command = ["test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "best.ckpt"]
     ended = nasoseg_command(*command, "--run", tmp_path / "elsewhere")

@@ -167,6 +167,8 @@ def worded(error: NasosegError, folders: Iterable[Path], store: Store | None) ->
 
 
 def _tested_folders(path: Path) -> list[Path]:
+    if not path.exists():
+        raise NasosegError(f"{path}: no such file or folder: expected a run folder or its {METRICS}")
     if path.is_file() and path.name != METRICS:
         raise NasosegError(f"{path}: expected a file called {METRICS}, or a folder that holds one: rename or move it")
     if path.is_file():
