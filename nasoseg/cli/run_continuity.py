@@ -1,6 +1,7 @@
 """Whether what goes on in a run folder is what was begun there: the same patients, structures and network."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from nasoseg.yaml_files import read_yaml
 
 SPLIT = "split.json"
 CONFIG = "config.yaml"
+
+_OF_THE_MACHINE = ("foreach", "fused", "capturable", "differentiable")
+"""Settings of an optimiser that choose how it is computed."""
 
 
 def check_same_data(folder: Path, data: SliceDataModule) -> None:
@@ -61,7 +65,8 @@ def check_resumable(path: Path, model: SegmentationTask) -> None:
         model: Whose training is to go on.
 
     Raises:
-        NasosegError: If it is of another network, optimiser or learning-rate schedule, or holds weights alone.
+        NasosegError: If it is of another network, of an optimiser or learning-rate schedule that is another or has
+            other settings, or holds weights alone.
     """
     checkpoint = load_checkpoint(path)
     check_weights(model, checkpoint["state_dict"], where=str(path))
@@ -73,20 +78,9 @@ def check_resumable(path: Path, model: SegmentationTask) -> None:
         )
     if type(model).configure_optimizers is not SegmentationTask.configure_optimizers:
         return  # what it makes is its own affair
-    optimizer = model.make_optimizer(model.parameters())
-    wanted = set(optimizer.param_groups[0])
-    try:
-        optimizer.load_state_dict({"state": {}, "param_groups": states[0]["param_groups"]})
-        lacking = sorted(set.union(*(wanted - set(group) for group in optimizer.param_groups)))
-        fault = f"it has no {', '.join(lacking)}" if lacking else ""
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        fault = " ".join(str(error).split())[:200] or type(error).__name__
-    if fault:
-        raise NasosegError(
-            f"{path}: its optimiser is another than {type(optimizer).__name__} of the config ({fault}): resume with"
-            " the config of that run, or begin anew in another folder with --run"
-        )
+    _check_optimizer(path, model, states)
     _check_schedule(path, model, checkpoint.get("lr_schedulers") or [])
+    _check_rates(path, model, checkpoint)
 
 
 def folder_of_config(paths: Sequence[Path], named: str | None) -> str | None:
@@ -117,6 +111,22 @@ def settle_split(folder: Path, named: str | None) -> str | None:
     return str(folder / SPLIT)
 
 
+def _check_optimizer(path: Path, model: SegmentationTask, states: Sequence[Mapping[str, Any]]) -> None:
+    optimizer = model.make_optimizer(model.parameters())
+    wanted = set(optimizer.param_groups[0])
+    try:
+        optimizer.load_state_dict({"state": {}, "param_groups": states[0]["param_groups"]})
+        lacking = sorted(set.union(*(wanted - set(group) for group in optimizer.param_groups)))
+        fault = f"it has no {', '.join(lacking)}" if lacking else ""
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        fault = " ".join(str(error).split())[:200] or type(error).__name__
+    if fault:
+        raise NasosegError(
+            f"{path}: its optimiser is another than {type(optimizer).__name__} of the config ({fault}): resume with"
+            " the config of that run, or begin anew in another folder with --run"
+        )
+
+
 def _check_schedule(path: Path, model: SegmentationTask, found: Sequence[Mapping[str, Any]]) -> None:
     """Refuse the state of another schedule, of which PyTorch takes what it finds without a word."""
     wanted = [model.make_scheduler(model.make_optimizer(model.parameters()))] if model.make_scheduler else []
@@ -132,6 +142,32 @@ def _check_schedule(path: Path, model: SegmentationTask, found: Sequence[Mapping
 
 def _public(state: Mapping[str, Any]) -> set[str]:
     return {name for name in state if not name.startswith("_")}
+
+
+def _check_rates(path: Path, model: SegmentationTask, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse other settings of the same optimiser and schedule: the checkpoint's would be kept without a word."""
+    optimizer = model.make_optimizer(model.parameters())
+    groups = [dict(group) for group in optimizer.param_groups]
+    driven = {"params", *_OF_THE_MACHINE}
+    if model.make_scheduler:
+        schedule = model.make_scheduler(optimizer)
+        driven |= {"lr"} | ({"momentum", "betas"} if getattr(schedule, "cycle_momentum", False) else set())
+        settings = {"base_lrs", *inspect.signature(type(schedule)).parameters} - {"last_epoch"}
+        name = type(schedule).__name__
+        _check_settings(path, name, schedule.state_dict(), checkpoint["lr_schedulers"][0], settings)
+    for group, held in zip(groups, checkpoint["optimizer_states"][0]["param_groups"], strict=True):
+        _check_settings(path, type(optimizer).__name__, group, held, group.keys() - driven)
+
+
+def _check_settings(
+    path: Path, what: str, wanted: Mapping[str, Any], held: Mapping[str, Any], settings: Collection[str]
+) -> None:
+    for name in sorted(settings):
+        if name in wanted and name in held and wanted[name] != held[name]:
+            raise NasosegError(
+                f"{path}: {name} of {what}: the config has {wanted[name]}, the checkpoint {held[name]}, which training"
+                " would go on with: give the checkpoint's, or begin anew in another folder with --run"
+            )
 
 
 def _data_of(path: Path) -> dict[str, Any]:

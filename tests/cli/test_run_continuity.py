@@ -124,6 +124,54 @@ def test_a_training_without_a_schedule_does_not_go_on_with_one(start, run):
     assert "not that of StepLR: found none, expected base_lrs, gamma, last_epoch, step_size" in said
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("optimizer.init_args.lr", 0.01, "base_lrs of StepLR: the config has [0.01], the checkpoint [0.001]"),
+        ("optimizer.init_args.weight_decay", 0.1, "weight_decay of Adam: the config has 0.1, the checkpoint 0"),
+        ("lr_scheduler.init_args.gamma", 0.5, "gamma of StepLR: the config has 0.5, the checkpoint 0.9"),
+    ],
+)
+def test_another_rate_does_not_go_on(start, setting, value, words):
+    """The checkpoint's would be kept, and the run's config would say otherwise."""
+    assert words in start("fit", "--ckpt_path", "last", f"--model.init_args.{setting}", value)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.01])
+def test_a_rate_without_a_schedule_is_compared_too(start, run, nasoseg_command, rate):
+    path = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["lr_schedulers"] = []
+    torch.save(checkpoint, path)
+    more = ["--model.init_args.lr_scheduler", "null", "--model.init_args.optimizer.init_args.lr", rate]
+    if rate == 0.01:
+        assert "lr of Adam: the config has 0.01, the checkpoint 0.001" in start("fit", "--ckpt_path", "last", *more)
+        return
+    command = ["fit", "--config", run / "config.yaml", "--run", run, "--ckpt_path", "last", "--test_at_end", "false"]
+    ended = nasoseg_command(*command, *more, "--trainer.max_epochs", 2)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"class_path": "torch.optim.lr_scheduler.OneCycleLR", "init_args": {"max_lr": 0.01, "total_steps": 999}},
+        {"class_path": "torch.optim.lr_scheduler.MultiStepLR", "init_args": {"milestones": [1, 2]}},
+        {"class_path": "torch.optim.lr_scheduler.CosineAnnealingWarmRestarts", "init_args": {"T_0": 1, "T_mult": 2}},
+        {"class_path": "lightning.pytorch.cli.ReduceLROnPlateau", "init_args": {"monitor": "val/loss", "patience": 0}},
+    ],
+)
+def test_what_a_schedule_changes_is_no_other_setting(tiny, nasoseg_command, tmp_path, schedule):
+    command = ["fit", "--config", tiny, "--model.init_args.lr_scheduler", yaml.safe_dump(schedule)]
+    interval = "step" if "OneCycleLR" in schedule["class_path"] else "epoch"
+    command += ["--model.init_args.lr_interval", interval, "--test_at_end", "false", "--trainer.max_epochs"]
+    for more in [2], [4, "--ckpt_path", "last"]:
+        ended = nasoseg_command(*command, *more)
+        assert ended.code == 0, ended.err
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 3
+
+
 def test_training_does_not_go_on_from_weights_alone(start, run):
     path = run / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
