@@ -171,13 +171,17 @@ def _name_frames(segmentation: hd.seg.Segmentation, planes: Mapping[str, SlicePl
     """Name multi-frame images and the numbers of their frames, instead of the UIDs that the frames went in with."""
     if all(plane.frame is None for plane in planes.values()):
         return
-    for group in segmentation.PerFrameFunctionalGroupsSequence:
-        for derivation in group.get("DerivationImageSequence", []):
-            for source in derivation.SourceImageSequence:
-                plane = planes[source.ReferencedSOPInstanceUID]
-                source.update(_reference(plane))
-                if plane.frame is not None:
-                    source.ReferencedFrameNumber = plane.frame
+    sources = [
+        source
+        for group in segmentation.PerFrameFunctionalGroupsSequence
+        for derivation in group.get("DerivationImageSequence", [])
+        for source in derivation.SourceImageSequence
+    ]
+    for source in {id(source): source for source in sources}.values():  # segments on one plane share its item
+        plane = planes[source.ReferencedSOPInstanceUID]
+        source.update(_reference(plane))
+        if plane.frame is not None:
+            source.ReferencedFrameNumber = plane.frame
     images = {plane.sop_instance_uid: plane for plane in planes.values()}
     segmentation.SourceImageSequence = [_reference(image) for image in images.values()]
     for series in segmentation.ReferencedSeriesSequence:

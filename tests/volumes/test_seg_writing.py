@@ -101,6 +101,22 @@ def test_a_multi_frame_ct_is_named_by_frames(tmp_path):
     assert np.array_equal(read_seg(tmp_path / "seg.dcm", ct)["Eye"], mask)
 
 
+def test_segments_on_one_slice_of_a_multi_frame_ct_name_its_frame(tmp_path):
+    ct = ct_series(GEOMETRY, frames_of_one_object=True)
+    masks = {"Eye": noise(0.2), "Larynx": noise(0.3), "Brain": noise(0.1)}
+    write_seg(tmp_path / "seg.dcm", masks, ct)
+    heights = {plane.affine_lps[2, 2]: plane for plane in ct.planes}
+    frames = pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence
+    assert len(frames) > len(ct.planes)
+    for frame in frames:
+        plane = heights[frame.PlanePositionSequence[0].ImagePositionPatient[2]]
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        named = (source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber)
+        assert named == (plane.sop_instance_uid, plane.frame)
+    back = read_seg(tmp_path / "seg.dcm", ct)
+    assert all(np.array_equal(back[name], mask) for name, mask in masks.items())
+
+
 @pytest.mark.parametrize("first", [0, 3])
 def test_a_ct_of_several_multi_frame_files_is_named_by_file_and_frame(tmp_path, first):
     hu = anatomy((6, 8, 6))
