@@ -6,6 +6,7 @@ which names mean the same thing.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -64,9 +65,14 @@ PAPER: tuple[Structure, ...] = (
 Labels = Sequence[str | Structure]
 
 
+def composed(name: str) -> str:
+    """Make one character of a letter and its accent: in names of files that macOS wrote they are often two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def folded(name: str) -> str:
     """Fold case and drop spaces, ``_`` and ``-``: ``Parotid_L``, ``parotid l`` and ``PAROTID-L`` fold alike."""
-    return re.sub(r"[\s_\-]+", "", name).casefold()
+    return re.sub(r"[\s_\-]+", "", composed(name)).casefold()
 
 
 def _known() -> dict[str, Structure]:
@@ -101,8 +107,10 @@ def names(labels: Labels) -> list[str]:
     """Return the names of ``labels``.
 
     Raises:
-        NasosegError: If there is no label, or two labels are two spellings of one structure.
+        NasosegError: If there is no list or no label in it, or two labels are two spellings of one structure.
     """
+    if isinstance(labels, str):  # a sequence of letters, each of which would be a structure
+        raise NasosegError(f"labels: found the text {labels!r}, expected a list of structure names: [{labels!r}]")
     result = [label if isinstance(label, str) else label.name for label in labels]
     if not result:
         raise NasosegError("labels: found an empty list, expected one structure name or more")

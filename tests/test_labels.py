@@ -138,6 +138,8 @@ def test_names_are_taken_from_text_and_structures():
     (["Brainstem", "Brain Stem"], "'Brain Stem' means the same as 'Brainstem'.*Rename one"),
     (["Parotid_L", "LeftParotid"], "'LeftParotid' means the same as 'Parotid_L'"),
     (["larynx", "Larynx"], "'Larynx' means the same as 'larynx'"),
+    (["R\u00fcckenmark", "Ru\u0308ckenmark"], "means the same as"),  # looks alike: letter and accent apart
+    ("Larynx", r"found the text 'Larynx', expected a list of structure names: \['Larynx'\]"),
 ])  # fmt: skip
 def test_labels_that_name_one_thing_twice_are_refused(given_labels, message):
     with pytest.raises(NasosegError, match=message):

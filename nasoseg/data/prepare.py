@@ -86,6 +86,7 @@ def prepare_nifti(
     check_arguments(out, pixel_mm=pixel_mm, size=size, workers=workers, force=force)
     studies = find_studies(root, rename=rename)
     names = choose_structures(studies, structures, where=str(root))
+    absent = [labels.composed(name) for name in absent]
     _check_absent(absent, names)
     conversion = Conversion(tuple(names), frozenset(absent), pixel_mm, size)
     keys = make_keys([study.name for study in studies.found], Path(pseudonym_key) if pseudonym_key else None)

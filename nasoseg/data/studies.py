@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from nasoseg.errors import NasosegError, nearest
 from nasoseg.files import visible
+from nasoseg.labels import composed
 from nasoseg.volumes.header import EXTENSIONS, split_name
 
 IGNORE = "ignore"
@@ -209,7 +210,7 @@ def read_dataset_json(path: Path) -> tuple[dict[str, tuple[int, ...]], int | Non
             raise NasosegError(
                 f"{path}: label {name!r} is {value!r}, expected a whole number or a list of them: correct it"
             )
-        labels[name] = tuple(values)
+        labels[composed(name)] = tuple(values)
     ignore = labels.pop(IGNORE, (None,))[0]
     labels = {name: values for name, values in labels.items() if values != (0,)}
     if not labels or any(0 in values for values in labels.values()):
@@ -227,6 +228,7 @@ def read_dataset_json(path: Path) -> tuple[dict[str, tuple[int, ...]], int | Non
 
 def _renamed(studies: Studies, rename: Mapping[str, str]) -> Studies:
     names = sorted({c.structure for study in studies.found for c in study.contours})
+    rename = {composed(old): composed(new) for old, new in rename.items()}
     for old in rename:
         if old not in names:
             raise NasosegError(f"--rename: no structure is called {old!r} in the files: {nearest(old, names)}")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasoseg.errors import NasosegError
+from nasoseg.labels import composed
 from nasoseg.volumes.volume import LARGEST_SIDE, Geometry
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -20,11 +21,11 @@ _MOST_INFLATION = 1100  # deflate cannot shrink more than 1032 times: a header t
 def split_name(path: str | os.PathLike[str]) -> tuple[str, str]:
     """Split a file's name into stem and image ending: ``a/Larynx.nii.gz`` into ``Larynx`` and ``.nii.gz``.
 
-    The ending is empty where the file is no image of a known kind.
+    The ending is empty where the file is no image of a known kind. The stem is ``composed``, for it names a structure.
     """
     name = Path(path).name
     ending = next((ending for ending in EXTENSIONS if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)], ending
+    return composed(name[: len(name) - len(ending)]), ending
 
 
 def unreadable(path: Path, error: BaseException) -> NasosegError:

@@ -115,6 +115,22 @@ def test_two_spellings_in_one_patient(root, tmp_path):
     refused(root, tmp_path / "s.h5", "case 2", "'Larynx' twice", "remove one", rename={"larynx": "Larynx"})
 
 
+def test_accents_that_macos_wrote_apart_are_one_spelling(root, tmp_path):
+    """Two names that look the same, of which no one would see that they are two structures."""
+    apart, together = "Ru\u0308ckenmark", "R\u00fcckenmark"
+    for number in range(4):
+        masks = root / f"case {number}" / "segmentations"
+        (masks / "Brainstem.nii.gz").rename(masks / f"{together if number else apart}.nii.gz")
+    prepare_nifti(root, tmp_path / "s.h5", workers=1, absent=[apart])
+    with Store(tmp_path / "s.h5") as store:
+        assert store.names.count(together) == 1
+        assert apart not in store.names
+        assert all(store.is_annotated(key)[store.names.index(together)] for key in store.keys)
+    prepare_nifti(root, tmp_path / "t.h5", workers=1, rename={apart: "SpinalCord"})
+    save(root / "case 1" / "segmentations" / f"{apart}.nii.gz", mask("Brainstem"))
+    refused(root, tmp_path / "u.h5", "case 1", "is also in", "expected one file a structure")
+
+
 def test_two_files_for_one_thing(root, tmp_path):
     shutil.copy(root / "case 1" / CT, root / "case 1" / "ct.nii")
     refused(root, tmp_path / "s.h5", "case 1", "ct.nii and ct.nii.gz", "keep one")
