@@ -132,7 +132,11 @@ class SliceDataModule(lightning.LightningDataModule):
             self._check_training(store)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return shuffled, augmented batches of slices."""
+        """Return shuffled, augmented batches of slices.
+
+        Order and augmentation follow from the seed and the epoch, of which Lightning tells the sampler. In a loop of
+        your own call ``loader.sampler.set_epoch(epoch)`` before each: every epoch is the same one otherwise.
+        """
         dataset = self._dataset("train")
         rank, replicas = _rank_and_replicas()
         weights = self._weights(dataset) if self.oversample_rare else None
@@ -268,8 +272,14 @@ def _check_arguments(
             raise NasosegError(f"data.{name}: found {value}, expected {least} or more")
     if workers is not None and workers < 0:
         raise NasosegError(f"data.workers: found {workers}, expected 0 or more")
-    if not windows_hu or any(not -math.inf < low < high < math.inf for low, high in windows_hu):
-        raise NasosegError(f"data.windows_hu: found {list(windows_hu)}, expected finite pairs (lowest HU, highest HU)")
+    try:
+        fit = len(windows_hu) > 0 and all(-math.inf < low < high < math.inf for low, high in windows_hu)
+    except (TypeError, ValueError):  # one window that is not in a list
+        fit = False
+    if not fit:
+        raise NasosegError(
+            f"data.windows_hu: found {windows_hu}, expected finite pairs (lowest HU, highest HU), such as [(-160, 240)]"
+        )
 
 
 def _rank_and_replicas() -> tuple[int, int]:

@@ -194,6 +194,8 @@ def test_no_test_patient_is_trained_on(data):
         ({"batch_size": 0}, "batch_size"),
         ({"windows_hu": [(100, -100)]}, "windows_hu"),
         ({"windows_hu": [(-math.inf, 100)]}, "windows_hu"),
+        ({"windows_hu": (-160, 240)}, r"windows_hu.*such as \[\(-160, 240\)\]"),
+        ({"labels": "Larynx"}, "expected a list of structure names"),
         ({"workers": -1}, "workers"),
     ],
 )
