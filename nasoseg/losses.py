@@ -213,7 +213,7 @@ class StagedLoss(nn.Module):
 def _sums_of_classes(logits: Tensor, target: Tensor) -> PixelSums:
     """Sum over the pixels of multiclass logits (b, k + 1, h, w) and masks (b, k, h, w); the focal loss is left at 0."""
     p = logits.float().clamp(-LARGEST_LOGIT, LARGEST_LOGIT).softmax(dim=1)[:, 1:]
-    r = target.float()
+    r = target.bool().float()  # also of masks of 0 and 255
     drawn, missed, false = (x.sum(dim=(2, 3)) for x in (r, (1 - p) * r, p * (1 - r)))
     return PixelSums(drawn, missed + false, missed, torch.zeros_like(drawn))
 
@@ -269,6 +269,8 @@ def _merge_unknown(log_p: Tensor, annotated: Tensor | None) -> Tensor:
 
 
 def _check_shapes(logits: Tensor, target: Tensor, annotated: Tensor | None, head: Head) -> None:
+    if target.ndim != 4:
+        raise ValueError(f"target {tuple(target.shape)}: expected masks (b, k, h, w), one a structure, of 2-D slices")
     b, k, h, w = target.shape
     wanted = (b, k + (head == "multiclass"), h, w)
     if tuple(logits.shape) != wanted:

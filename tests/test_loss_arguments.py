@@ -122,3 +122,10 @@ def test_a_structure_that_was_not_annotated_costs_nothing_at_any_stage():
         assert (gradient[0, 1] == 0).all()
         assert (gradient[1, 1] != 0).all()
     assert math.isfinite(mean.item())
+
+
+@pytest.mark.parametrize("head", ["multilabel", "multiclass"])
+def test_masks_of_0_and_255_are_masks(head):
+    logits, target = scene(head)
+    for loss in (DiceLoss(head=head), FocalLoss(head=head), DiceFocalLoss(head=head)):
+        assert torch.equal(loss(logits, target.to(torch.uint8) * 255), loss(logits, target))

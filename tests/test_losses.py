@@ -227,6 +227,8 @@ def test_half_precision_logits_lose_no_more_than_their_rounding():
         (lambda: DiceLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4)), r"expected \(1, 3, 4, 4\)"),
         (lambda: FocalLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4)), "for multilabel masks"),
         (lambda: DiceLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), torch.ones(2)), "annotated"),
+        (lambda: DiceLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4)), r"target \(1, 4, 4\): expected masks"),
+        (lambda: FocalLoss()(torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 2, 4, 4, 4)), "of 2-D slices"),
     ],
 )
 def test_bad_arguments_are_named(make, words):
