@@ -72,7 +72,7 @@ class PerSliceMetric(torchmetrics.Metric):
         """Check a batch and return the position of the patient and the number of the slice of every image.
 
         Raises:
-            ValueError: If shapes disagree.
+            ValueError: If shapes or types disagree.
             NasosegError: If a patient is not among those that the metric was made for.
         """
         shape = next(iter(maps.values())).shape
@@ -87,6 +87,10 @@ class PerSliceMetric(torchmetrics.Metric):
             raise ValueError(
                 f"annotated has shape {tuple(annotated.shape)} and slices {tuple(slices.shape)},"
                 f" expected (b, k) = ({b}, {k}) and ({b},)"
+            )
+        if annotated.dtype != torch.bool or slices.is_floating_point():
+            raise ValueError(
+                f"annotated is {annotated.dtype} and slices {slices.dtype}: expected bool and whole numbers"
             )
         for key in patients:
             if key not in self._position:

@@ -44,7 +44,7 @@ class ThresholdSweep(PerSliceMetric):
             slices: (b,) int64, number of the slice in its volume.
 
         Raises:
-            ValueError: If shapes disagree.
+            ValueError: If shapes or types disagree.
             NasosegError: If a patient is unknown.
         """
         maps = {"scores": scores, "target": target}

@@ -228,6 +228,10 @@ def test_bad_input():
         metric.update(predicted, probabilities, target, **good | {"annotated": torch.ones(3, dtype=torch.bool)})
     with pytest.raises(ValueError, match=r"target torch\.int64: expected bool"):
         metric.update(predicted, probabilities, target.long(), **good)
+    with pytest.raises(ValueError, match=r"annotated is torch\.float32 .*expected bool"):
+        metric.update(predicted, probabilities, target, **good | {"annotated": torch.ones(2, 3)})
+    with pytest.raises(ValueError, match=r"slices torch\.float32: expected .*whole numbers"):
+        metric.update(predicted, probabilities, target, **good | {"slices": torch.tensor([4.0, 5.0])})
     with pytest.raises(NasosegError, match="'b' is not one of the 1 patients"):
         metric.update(predicted, probabilities, target, **good | {"patients": ["a", "b"]})
     probabilities[1, 2, 0, 0] = math.nan
