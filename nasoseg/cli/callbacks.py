@@ -7,7 +7,7 @@ import lightning
 from lightning import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
-from nasoseg.tasks.checkpoints import RandomState
+from nasoseg.tasks.checkpoints import PlateauState, RandomState
 from nasoseg.tasks.end_together import EndTogether
 from nasoseg.tasks.gpu_memory import GpuMemory
 from nasoseg.tasks.wandb_panels import WandbPanels
@@ -34,6 +34,7 @@ def training_callbacks(run_folder: Path, *, validated_every: int, logs: bool, pa
         TrainingWatch(),
         EndTogether(),
         RandomState(),
+        PlateauState(),
         *([LearningRateMonitor()] if logs else []),
         GpuMemory(),
         KeptCheckpoint(filename="best", monitor="val/dsc", mode="max", every_n_epochs=validated_every, **kept),

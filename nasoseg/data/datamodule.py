@@ -141,6 +141,10 @@ class SliceDataModule(lightning.LightningDataModule):
         rank, replicas = _rank_and_replicas()
         weights = self._weights(dataset) if self.oversample_rare else None
         sampler = TrainingSampler(dataset, seed=self.seed, replicas=replicas, rank=rank, weights=weights)
+        if self.trainer is not None:
+            # Lightning sets the epoch too, but in a run that is resumed only when workers have begun to read the first.
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(progress.processed)
         # A last batch of one or two slices would make bad batch statistics; the next epoch shuffles anew.
         drop_last = len(sampler) > self.batch_size
         return self._loader(dataset, sampler, batch_size=self.batch_size, drop_last=drop_last)

@@ -138,6 +138,54 @@ class RandomState(lightning.Callback):
         random.setstate((version, tuple(inner), gauss_next))
 
 
+class PlateauState(lightning.Callback):
+    """Keep in the checkpoint of an epoch's end what ``ReduceLROnPlateau`` is about to see, and show it on resuming.
+
+    Lightning steps these schedules after the checkpoint is saved, and does not make up for it: every resumption would
+    cost them an epoch.
+    """
+
+    def __init__(self) -> None:
+        self._steps: dict[int, int] = {}
+        self._missed: dict[int, float] = {}
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Forget the last epoch."""
+        self._steps = {}
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Note how many steps the schedules have made before this epoch's."""
+        self._steps = {
+            number: config.scheduler.last_epoch
+            for number, config in enumerate(trainer.lr_scheduler_configs)
+            if config.reduce_on_plateau and (trainer.current_epoch + 1) % config.frequency == 0
+        }
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the values that are still to be seen."""
+        configs = trainer.lr_scheduler_configs
+        checkpoint["nasoseg_plateau"] = {
+            number: float(trainer.callback_metrics[str(configs[number].monitor)])
+            for number, steps in self._steps.items()
+            if configs[number].scheduler.last_epoch == steps and configs[number].monitor in trainer.callback_metrics
+        }
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take the values up again."""
+        self._missed = dict(checkpoint.get("nasoseg_plateau", {}))
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Step the schedules, whose own state is there by now."""
+        for number, value in self._missed.items():
+            scheduler: Any = trainer.lr_scheduler_configs[number].scheduler
+            scheduler.step(value)
+        self._missed = {}
+
+
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
     """Save with torch, whose own error of a full disk says nothing of the disk.
 

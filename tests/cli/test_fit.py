@@ -220,6 +220,36 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tiny, nasoseg_com
         assert torch.equal(tensor, found[name]), name
 
 
+PLATEAU = {"monitor": "val/loss", "patience": 0, "threshold": 1.0}  # no epoch is better: all lower the rate
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--data.workers", 1],
+        [
+            "--model.init_args.lr_scheduler",
+            {"class_path": "lightning.pytorch.cli.ReduceLROnPlateau", "init_args": PLATEAU},
+        ],
+    ],
+    ids=["workers", "plateau"],
+)
+def test_a_longer_run_is_a_run_that_goes_on(tiny, nasoseg_command, tmp_path, more):
+    """Workers read the right epoch first; a schedule that follows the validation misses none."""
+    fit = ["fit", "--config", tiny, *more, "--test_at_end", "false", "--trainer.limit_train_batches", 2, "--run"]
+    for run, *how in ("whole", 2), ("cut", 1), ("cut", 2, "--ckpt_path", "last"):
+        ended = nasoseg_command(*fit, tmp_path / run, "--trainer.max_epochs", *how)
+        assert ended.code == 0, ended.err
+    whole, cut = (
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True) for run in ("whole", "cut")
+    )
+    assert all(torch.equal(tensor, cut["state_dict"][name]) for name, tensor in whole["state_dict"].items())
+    assert whole["lr_schedulers"] == cut["lr_schedulers"]
+    assert [group["lr"] for group in whole["optimizer_states"][0]["param_groups"]] == [
+        group["lr"] for group in cut["optimizer_states"][0]["param_groups"]
+    ]
+
+
 def test_a_job_that_slurm_starts_again_goes_on(tiny, nasoseg_command, tmp_path, monkeypatch):
     """From what was saved last, at an epoch's end or when SLURM announced the job's; and tests its best checkpoint."""
     checkpoints = tmp_path / "run" / "checkpoints"
