@@ -20,6 +20,12 @@ CONFIG = "config.yaml"
 _OF_THE_MACHINE = ("foreach", "fused", "capturable", "differentiable")
 """Settings of an optimiser that choose how it is computed."""
 
+_OF_SCHEDULES = {"base_lrs", "total_size", "step_ratio"}
+"""Settings of schedules under other names than their arguments': the last two are CyclicLR's."""
+
+_OF_GROUPS = {"initial_lr", "max_lr", "min_lr"}
+"""What a schedule keeps in the optimiser's groups and does not change; the last two are OneCycleLR's."""
+
 
 def check_same_data(folder: Path, data: SliceDataModule) -> None:
     """Refuse other data than a run was trained on: patients that it learned from could be tested.
@@ -147,16 +153,26 @@ def _public(state: Mapping[str, Any]) -> set[str]:
 def _check_rates(path: Path, model: SegmentationTask, checkpoint: Mapping[str, Any]) -> None:
     """Refuse other settings of the same optimiser and schedule: the checkpoint's would be kept without a word."""
     optimizer = model.make_optimizer(model.parameters())
-    groups = [dict(group) for group in optimizer.param_groups]
+    rates = [group["lr"] for group in optimizer.param_groups]
     driven = {"params", *_OF_THE_MACHINE}
     if model.make_scheduler:
         schedule = model.make_scheduler(optimizer)
         driven |= {"lr"} | ({"momentum", "betas"} if getattr(schedule, "cycle_momentum", False) else set())
-        settings = {"base_lrs", *inspect.signature(type(schedule)).parameters} - {"last_epoch"}
+        arguments = _arguments(schedule) - {"last_epoch"}
+        settings = arguments | {f"{name}s" for name in arguments} | _OF_SCHEDULES  # max_lr is kept as max_lrs
         name = type(schedule).__name__
         _check_settings(path, name, schedule.state_dict(), checkpoint["lr_schedulers"][0], settings)
+    # Its arguments alone: some optimisers keep in a group what they count or estimate, too.
+    settings = (_arguments(optimizer) | _OF_GROUPS) - driven
+    groups = [{"initial_lr": rate, **group} for rate, group in zip(rates, optimizer.param_groups, strict=True)]
     for group, held in zip(groups, checkpoint["optimizer_states"][0]["param_groups"], strict=True):
-        _check_settings(path, type(optimizer).__name__, group, held, group.keys() - driven)
+        _check_settings(path, type(optimizer).__name__, group, held, settings)
+
+
+def _arguments(thing: object) -> set[str]:
+    """List the arguments of an object's class and of the classes that it is made from."""
+    made = [vars(kind).get("__init__") for kind in type(thing).__mro__]
+    return {name for make in made if inspect.isfunction(make) for name in inspect.signature(make).parameters}
 
 
 def _check_settings(

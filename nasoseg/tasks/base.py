@@ -110,6 +110,8 @@ class SegmentationTask(Shareable, lightning.LightningModule):
                     "model.lr_interval: found 'step' with ReduceLROnPlateau, which goes by the validation of an epoch:"
                     " expected 'epoch'"
                 )
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])  # other schedules note it: a resumed run is compared
             settings["monitor"] = "val/dsc" if scheduler.mode == "max" else "val/loss"
             settings["frequency"] = (self._trainer and self._trainer.check_val_every_n_epoch) or 1
         return {"optimizer": optimizer, "lr_scheduler": settings}
