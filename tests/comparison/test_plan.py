@@ -4,6 +4,7 @@ import pytest
 import yaml
 from generated_benchmark import write_benchmark
 
+from nasoseg.cli import main
 from nasoseg.comparison.plan import read_plan
 from nasoseg.errors import NasosegError
 
@@ -66,3 +67,9 @@ def test_nnunet_takes_no_part_in_the_papers_protocol(small_store, tmp_path):
     path = write_benchmark(tmp_path, small_store, methods={"nnunet": "nnunet.yaml"}, protocols="paper")
     with pytest.raises(NasosegError, match="cases are volumes"):
         read_plan(path)
+
+
+def test_folds_that_are_no_numbers_are_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", "plan.yaml", "--only-folds", "a"])
+    assert "argument --only-folds: found 'a', expected numbers such as 0,2" in capsys.readouterr().err
