@@ -48,6 +48,35 @@ def waiting_lock(path: Path) -> Iterator[None]:
             return
 
 
+@contextmanager
+def own_lock(path: Path) -> Iterator[bool]:
+    """Hold a lock file that no child process holds too; yield False where another process holds it.
+
+    The system lets go of it when this process ends, however it ends, though its workers may live on for a moment. The
+    file is gone afterwards. Where there are no such locks, on Windows and some shared disks, nothing is held.
+    """
+    if sys.platform == "win32":
+        yield True
+        return
+    while True:
+        with path.open("ab") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    yield False
+                    return
+                if error.errno not in _NO_LOCKS:
+                    raise
+            if not _is_called(file.fileno(), path):
+                continue  # who held it has removed it
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
 def _waited(descriptor: int) -> bool:
     """Wait for a lock; tell whether the disk has such locks."""
     if sys.platform != "win32":

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from nasoseg.locks import file_lock, waiting_lock
+from nasoseg.locks import file_lock, own_lock, waiting_lock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 
@@ -60,3 +60,28 @@ def test_a_lock_file_that_a_killed_process_left(tmp_path):
     with waiting_lock(tmp_path / "lock"):
         assert (tmp_path / "lock").exists()
     assert not (tmp_path / "lock").exists()
+
+
+HOLDER = """
+import os, sys, pathlib
+from nasoseg.locks import own_lock
+with own_lock(pathlib.Path(sys.argv[1])) as free:
+    if os.fork():
+        print(free, flush=True)
+    input()  # the child too
+"""
+
+
+def test_a_lock_of_ones_own_ends_with_the_process_whatever_it_began(tmp_path):
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "True\n"
+        with own_lock(path) as free:
+            assert not free
+        assert path.exists()
+        holder.kill()
+        holder.wait()  # its child waits for a line still
+        with own_lock(path) as free:
+            assert free
+        assert not path.exists()

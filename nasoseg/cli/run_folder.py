@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nasoseg.data.training_data import TRAINING_DATA
 from nasoseg.errors import NasosegError
+from nasoseg.locks import own_lock
 from nasoseg.tasks.card_text import MODEL_CARD
 from nasoseg.tasks.checkpoints import LAST, PREVIOUS, furthest_whole
 from nasoseg.tasks.run_record import RECORD
@@ -55,6 +58,28 @@ def claim_run_folder(folder: Path, *, force: bool) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a run folder, which is made if it lacks.
+
+    Raises:
+        NasosegError: If one is going on there, or the folder cannot be written.
+    """
+    lock = folder / ".training.lock"
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            free = held.enter_context(own_lock(lock))
+        except OSError as error:
+            raise NasosegError(f"--run: {folder} cannot be written ({error}): choose another") from error
+        if not free:
+            raise NasosegError(
+                f"--run: another process is training in {folder}, expected none: wait for its end, or choose another"
+                f" folder with --run; if there is none (a computer that died), delete {lock}"
+            )
+        yield
 
 
 def check_free(folder: Path, *, force: bool) -> None:

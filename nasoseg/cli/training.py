@@ -1,6 +1,7 @@
 """fit, validate, test and predict: LightningCLI with our defaults, a run folder, and errors that help."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nasoseg.cli.run_errors import foreseen, one_screen, own_error, word_error
 from nasoseg.cli.run_folder import (
     METRICS,
     WEIGHTS,
+    alone_in,
     best_checkpoint,
     check_free,
     checkpoint_to_resume,
@@ -201,8 +203,8 @@ class TrainingCLI(LightningCLI):
         """Train, keep the best checkpoint by validation DSC, and test it."""
         check_validated(self.config.trainer, epochs=self.trainer.max_epochs or -1)
         resume = checkpoint_to_resume(self.run_folder, self.config.ckpt_path)
-        trial = self._is_trial
-        claims = resume is None and not trial and self.trainer.is_global_zero  # the others begin after the first
+        keeps = self.trainer.is_global_zero and not self._is_trial
+        claims = keeps and resume is None  # the others begin after the first
         if claims:
             check_free(self.run_folder, force=self.config.force)
         self.datamodule.prepare_data()
@@ -210,19 +212,20 @@ class TrainingCLI(LightningCLI):
         if resume is not None:
             check_same_data(self.run_folder, self.datamodule)
             check_resumable(resume, self.model)
-        if claims:  # now, because what was asked for can be done
-            claim_run_folder(self.run_folder, force=self.config.force)
-        if not trial:
-            self._write_run(resuming=resume is not None)
-        if self.config.channels_last:
-            self.model.to(memory_format=torch.channels_last)
-        if self.trainer.is_global_zero and not self.quiet:
-            announce(self.trainer, self.model, self.datamodule)
-        self._describe_run()
-        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
+        with alone_in(self.run_folder) if keeps else nullcontext():
+            if claims:  # now, because what was asked for can be done
+                claim_run_folder(self.run_folder, force=self.config.force)
+            if keeps:
+                self._write_run(resuming=resume is not None)
+            if self.config.channels_last:
+                self.model.to(memory_format=torch.channels_last)
+            if self.trainer.is_global_zero and not self.quiet:
+                announce(self.trainer, self.model, self.datamodule)
+            self._describe_run()
+            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
         if self.trainer.interrupted:
             raise KeyboardInterrupt
-        if trial:
+        if self._is_trial:
             self._end_trial()
             return
         if self.trainer.is_global_zero:
@@ -344,8 +347,6 @@ class TrainingCLI(LightningCLI):
         return f"runs/{method}/fold{self.config.data.fold}"
 
     def _write_run(self, *, resuming: bool) -> None:
-        if not self.trainer.is_global_zero:
-            return
         try:
             if resuming:
                 forget_results(self.run_folder)

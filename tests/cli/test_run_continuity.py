@@ -1,6 +1,8 @@
 """A run folder goes on with the patients, structures and network that it was begun with, or is left as it is."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -80,6 +82,21 @@ def test_a_run_that_cannot_begin_leaves_the_old_one(start):
 
 def crop(**arguments):
     return ["--data.augmentation", {"class_path": "nasoseg.Augmentation", "init_args": {"crop": 48, **arguments}}]
+
+
+@pytest.mark.parametrize("how", [["--ckpt_path", "last"], ["--force", "true"]])
+def test_two_trainings_are_not_in_one_folder(run, start, nasoseg_command, how):
+    hold = (
+        f"from nasoseg.cli.run_folder import alone_in; from pathlib import Path\nwith alone_in(Path({str(run)!r})):\n"
+    )
+    hold += "    print(flush=True)\n    input()"
+    command = [sys.executable, "-c", hold]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        other.stdout.readline()
+        said = start("fit", *how)
+        assert f"another process is training in {run}, expected none" in said
+        other.communicate("\n")
+    assert not (run / ".training.lock").exists()
 
 
 def test_another_network_does_not_go_on(start):
