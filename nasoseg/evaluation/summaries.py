@@ -65,8 +65,11 @@ def summarise(
 
 
 def _unit_means(rows: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """Shape one method's rows into unit x structure, folds of a patient averaged; micro has one column, ``""``."""
-    cells = rows.groupby([unit, "structure"], sort=False)["value"].mean()
+    """Shape one method's rows into unit x structure, folds of a patient averaged; micro has one column, ``""``.
+
+    Units are sorted by name: an interval depends on their order, and must not on what else is in the table.
+    """
+    cells = rows.groupby([unit, "structure"])["value"].mean()
     order = rows["structure"].unique()
     return cells.unstack("structure").reindex(columns=order)
 

@@ -36,13 +36,27 @@ def test_intervals_are_those_of_the_shaped_values_and_independent_of_other_rows(
     alone = summarise(table({"UNet": cells}), **FEW)
     beside = summarise(table({"other": drawn_cells(1), "UNet": cells}), **FEW)
     assert beside[beside["method"] == "UNet"].reset_index(drop=True).equals(alone)
-    patients = dict.fromkeys(patient for values in cells.values() for patient in values)
+    patients = sorted({patient for values in cells.values() for patient in values})
     shaped = np.array([[cells[name].get(patient, np.nan) for name in "ABC"] for patient in patients])
     overall = row_of(alone, structure="all")
     assert (overall["low"], overall["high"]) == interval(shaped, **FEW)
     b = row_of(alone, structure="B")
     assert (b["low"], b["high"]) == interval(shaped[:, 1:2], **FEW)
     assert overall["low"] < overall["mean"] < overall["high"]
+
+
+def test_intervals_do_not_depend_on_the_order_of_rows_nor_on_other_structures():
+    cells = drawn_cells(0)
+    found = summarise(table({"UNet": cells}), **FEW)
+    turned = {name: dict(reversed(values.items())) for name, values in cells.items()}
+    assert summarise(table({"UNet": turned}), **FEW).equals(found)
+    first, other = cells["A"], cells["B"]  # as where the first structure lacks patients: the others come last
+    few = {"A": dict(list(first.items())[3:]), "B": other}
+    same = ["mean", "low", "high"]
+    beside, alone = (
+        row_of(summarise(table({"UNet": of}), **FEW), structure="B")[same].tolist() for of in (few, {"B": other})
+    )
+    assert beside == pytest.approx(alone, abs=1e-12)
 
 
 def test_protocol_paper_counts_a_patient_once():
