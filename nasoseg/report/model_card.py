@@ -198,6 +198,9 @@ def _results(results: pd.DataFrame | None) -> list[str]:
         "On the test patients: a value per patient volume, mean over patients; all: mean over structures. In brackets"
         f" the 95 % interval over patients of {shown[0].upper()}; HD95 in mm"
     )
+    of_dsc, of_auc = (tables.get(metric, pd.DataFrame()).reindex(columns=names).count() for metric in ("dsc", "auc"))
+    if "auc" in tables and (of_auc < of_dsc).any():
+        caption += "; AUC is over the patients who have the structure"
     return [_table(pd.DataFrame(rows), caption)]
 
 

@@ -83,7 +83,10 @@ def print_scores(scores: Scores, *, title: str) -> None:
     """
     metrics = [metric for metric in SHOWN if metric in scores.volume]
     summary = scores.summary("volume")
-    table = Table(title=title, caption="per patient volume, mean over patients; all: mean over structures")
+    caption = "per patient volume, mean over patients; all: mean over structures"
+    if (summary.counted["dsc"] != summary.counted.get("auc", summary.counted["dsc"])).any():
+        caption += "; AUC: of the patients who have the structure"
+    table = Table(title=title, caption=caption)
     table.add_column("structure", no_wrap=True)  # numbers of a narrow terminal may wrap, names may not be cut
     for metric in metrics:
         table.add_column(" ".join(filter(None, (metric.upper(), _UNITS.get(metric)))), justify="right")

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import pandas as pd
 import pytest
 import yaml
 from page_runs import EVIL_METHOD, EVIL_STRUCTURE, ORGANS, write_metrics, write_whole_run
@@ -102,6 +103,22 @@ def test_the_papers_protocol_is_called_optimistic_and_few_patients_have_no_inter
     assert "The results are optimistic" in text
     assert "| Larynx | 0.500 | 10.0 | 1 |" in text
     assert "| Mandible | \N{EN DASH} | \N{EN DASH} | \N{EN DASH} |" in text
+
+
+def test_it_says_where_auc_is_over_fewer_patients_than_the_count(run):
+    context = ("ours", "clean", "0", "1" * 12, "2" * 12)
+    values = {("a", "Larynx"): 0.5, ("b", "Larynx"): 0.0, ("a", "PTV63"): 0.0}
+    path = run / "metrics.csv"
+    write_metrics(path, context, values, metrics=["dsc", "auc"])
+    words = "AUC is over the patients who have the structure"
+    assert words not in write_model_card(run).read_text(encoding="utf-8")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    found_where_absent = (table["metric"] == "auc") & ((table["patient"] == "b") | (table["structure"] == "PTV63"))
+    table.loc[found_where_absent, "value"] = "nan"
+    table.to_csv(path, index=False)
+    text = write_model_card(run).read_text(encoding="utf-8")
+    assert words in text
+    assert "| PTV63 | 0.000 | \N{EN DASH} | 1 |" in text
 
 
 def test_every_start_of_a_resumed_run_is_told(run):
