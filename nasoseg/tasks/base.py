@@ -36,7 +36,8 @@ class SegmentationTask(Shareable, lightning.LightningModule):
         head: ``multilabel`` (a sigmoid a structure, overlaps allowed) or ``multiclass`` (one softmax).
         loss: Takes (logits, masks, annotated); the paper's Dice + focal by default.
         stage_weights: Weights of the stages' losses; equal by default.
-        optimizer: Makes the optimiser; Adam with learning rate 0.001 by default (Luo et al. 2020, section 3.3).
+        optimizer: Makes the optimiser; by default Adam, which is ours, with the paper's learning rate of 0.001
+            (Luo et al. 2020, section 3.3).
         lr_scheduler: Makes the schedule; by default x 0.9 every 10 epochs (the paper says "iterations": see the
             documentation). None keeps the learning rate. ``ReduceLROnPlateau`` follows the validation: its loss, or
             with ``mode="max"`` its DSC.
