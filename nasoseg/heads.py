@@ -43,14 +43,18 @@ def decide(logits: Tensor, head: Head) -> Tensor:
     """Turn logits (b, c, h, w) into masks (b, k, h, w), bool: probability over 1/2, or the likeliest channel."""
     if head == "multilabel":
         return logits > 0
-    winner = logits.argmax(dim=1, keepdim=True)
-    return winner == torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    return expand_classes(logits.argmax(dim=1), logits.shape[1] - 1)
 
 
 def expand_planes(planes: Tensor, structures: int) -> Tensor:
     """Expand bit planes (b, h, w), integer, into masks (b, k, h, w), bool: bit i is structure i."""
     bits = torch.arange(structures, device=planes.device, dtype=planes.dtype).view(1, -1, 1, 1)
     return planes.unsqueeze(1).bitwise_right_shift(bits).bitwise_and(1).bool()
+
+
+def expand_classes(numbers: Tensor, structures: int) -> Tensor:
+    """Expand class numbers (b, h, w), integer, into masks (b, k, h, w), bool: i + 1 is structure i, 0 none."""
+    return numbers.unsqueeze(1) == torch.arange(1, structures + 1, device=numbers.device).view(1, -1, 1, 1)
 
 
 def one_label(target: Tensor) -> Tensor:

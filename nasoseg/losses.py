@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed, nn
 
-from nasoseg.heads import Head, one_label
+from nasoseg.heads import Head, expand_classes, one_label
 from nasoseg.pixel_sums import LARGEST_LOGIT, PixelSums, sum_pixels
 
 _LARGEST_WEIGHT = 30.0
@@ -54,7 +54,8 @@ class DiceLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar, for logits (b, c, h, w), masks (b, k, h, w) and ``annotated`` (b, k)."""
         _check_shapes(logits, target, annotated, self.head)
-        sums = sum_pixels(logits, target) if self.head == "multilabel" else _sums_of_classes(logits, target)
+        multilabel = self.head == "multilabel"
+        sums = sum_pixels(logits, target) if multilabel else _sums_of_classes(logits, _classes(target, annotated))
         return self.of_sums(sums, target, annotated)
 
     def of_sums(self, sums: PixelSums, target: Tensor, annotated: Tensor | None) -> Tensor:
@@ -119,7 +120,7 @@ class FocalLoss(nn.Module):
         return _mean(of_images.sum(), known.sum())
 
     def _multiclass(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
-        truth = one_label(target if annotated is None else target.bool() & annotated[:, :, None, None].bool())
+        truth = _classes(target, annotated)
         log_p = (
             _merge_unknown(logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT).log_softmax(dim=1), annotated)
             .gather(1, truth.unsqueeze(1))
@@ -210,10 +211,15 @@ class StagedLoss(nn.Module):
         return mean / sum(weights), losses
 
 
-def _sums_of_classes(logits: Tensor, target: Tensor) -> PixelSums:
-    """Sum over the pixels of multiclass logits (b, k + 1, h, w) and masks (b, k, h, w); the focal loss is left at 0."""
+def _classes(target: Tensor, annotated: Tensor | None) -> Tensor:
+    """Return the class (b, h, w) of every pixel of masks (b, k, h, w), as far as it was annotated."""
+    return one_label(target if annotated is None else target.bool() & annotated[:, :, None, None].bool())
+
+
+def _sums_of_classes(logits: Tensor, truth: Tensor) -> PixelSums:
+    """Sum over the pixels of multiclass logits (b, k + 1, h, w) and classes (b, h, w); the focal loss is left at 0."""
     p = logits.float().clamp(-LARGEST_LOGIT, LARGEST_LOGIT).softmax(dim=1)[:, 1:]
-    r = target.bool().float()  # also of masks of 0 and 255
+    r = expand_classes(truth, p.shape[1]).float()
     drawn, missed, false = (x.sum(dim=(2, 3)) for x in (r, (1 - p) * r, p * (1 - r)))
     return PixelSums(drawn, missed + false, missed, torch.zeros_like(drawn))
 

@@ -127,6 +127,18 @@ def test_multiclass_dice_worked_by_hand():
     assert DiceLoss(head="multiclass", epsilon=0.5)(logits, target).item() == pytest.approx(1 / 3, abs=1e-6)
 
 
+def test_where_structures_overlap_the_later_one_counts_in_the_softmax_loss():
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 4, 8, 8), torch.rand(2, 3, 8, 8) < 0.5
+    alone = target.clone()
+    alone[:, 0] &= ~target[:, 1] & ~target[:, 2]
+    alone[:, 1] &= ~target[:, 2]
+    annotated = torch.tensor([[True, True, True], [True, True, False]])
+    alone[1, 0], alone[1, 1] = target[1, 0] & ~target[1, 1], target[1, 1]  # nobody drew the last one there
+    for loss in DiceLoss(head="multiclass"), FocalLoss(head="multiclass"):
+        torch.testing.assert_close(loss(logits, target, annotated), loss(logits, alone, annotated))
+
+
 def test_mixture():
     logits, target = torch.randn(2, 3, 8, 8), torch.rand(2, 3, 8, 8) < 0.3
     mixed = DiceFocalLoss(beta=0.3)(logits, target)
