@@ -223,21 +223,21 @@ class TrainingCLI(LightningCLI):
                 announce(self.trainer, self.model, self.datamodule)
             self._describe_run()
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
-        if self.trainer.interrupted:
-            raise KeyboardInterrupt
-        if self._is_trial:
-            self._end_trial()
-            return
-        if self.trainer.is_global_zero:
-            forget_requeue(self.run_folder)
-        check_picked(self.run_folder)
-        if self.config.test_at_end:
-            self.test()
-        else:
-            self._load()  # the best, not the last
+            if self.trainer.interrupted:
+                raise KeyboardInterrupt
+            if self._is_trial:
+                self._end_trial()
+                return
             if self.trainer.is_global_zero:
-                self._write_weights()
-                self._write_card()
+                forget_requeue(self.run_folder)
+            check_picked(self.run_folder)
+            if self.config.test_at_end:
+                self.test()
+            else:
+                self._load()  # the best, not the last
+                if self.trainer.is_global_zero:
+                    self._write_weights()
+                    self._write_card()
 
     def validate(self) -> None:
         """Measure a checkpoint on the validation patients."""

@@ -99,6 +99,17 @@ def test_two_trainings_are_not_in_one_folder(run, start, nasoseg_command, how):
     assert not (run / ".training.lock").exists()
 
 
+def test_what_is_tested_at_the_end_is_still_the_folders_own(run, nasoseg_command, monkeypatch):
+    """Another training there would replace its checkpoints, and get its scores and weights."""
+    locked = []
+    monkeypatch.setattr("nasoseg.cli.training.write_metrics", lambda *_, **__: locked.append(lock.exists()))
+    lock = run / ".training.lock"
+    resumed = ["--ckpt_path", "last", "--trainer.max_epochs", 2]
+    assert nasoseg_command("fit", "--config", run / "config.yaml", "--run", run, *resumed).code == 0
+    assert locked == [True]
+    assert not lock.exists()
+
+
 def test_another_network_does_not_go_on(start):
     said = start("fit", "--ckpt_path", "last", "--model.init_args.width", 3, "--trainer.max_epochs", 2)
     assert "last.ckpt: the weights are of another network" in said
