@@ -78,7 +78,7 @@ class Board:
         parts = [f"{count['done']} of {len(self.jobs)} done"]
         parts += [f"{count[state]} {state}" for state in ("running", "elsewhere", "failed", "stopped") if count[state]]
         left = self.seconds_left()
-        return ", ".join(parts) + (f", about {_duration(left)} left" if left is not None else "")
+        return ", ".join(parts) + (f", about {_duration(left)} left" if left else "")
 
     def seconds_left(self) -> float | None:
         """Estimate the time left from the last epoch of every method that has trained one; None before that.

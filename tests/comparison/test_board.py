@@ -48,6 +48,15 @@ def test_the_time_left_is_worked_by_hand(jobs):
     assert board.seconds_left() == pytest.approx(600)  # no sooner than the longest job
 
 
+def test_no_time_is_left_when_all_have_ended(jobs):
+    board = Board(jobs[:2], slots=1)
+    for job in jobs[:2]:
+        board.update(job, "running", progress=Progress(10, 10, None, 30.0))
+    board.update(jobs[0], "done", score=0.5)
+    board.update(jobs[1], "failed")
+    assert board.footer() == "1 of 2 done, 1 failed"
+
+
 def test_without_a_terminal_changes_are_lines(jobs, capsys):
     with Board(jobs, slots=1) as board:
         board.update(jobs[0], "running")
