@@ -138,7 +138,7 @@ def _try(job: dict[str, Any]) -> dict[str, Any]:
     except _ParsedError:
         pass
     except Exception as error:  # whatever a user's class raises: it concerns this job alone
-        return {"name": job["name"], "error": word_error(error), "cost": None}
+        return {"name": job["name"], "error": word_error(error, trains=False), "cost": None}
     return {"name": job["name"], "error": None, "cost": cost}
 
 

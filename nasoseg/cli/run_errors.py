@@ -16,8 +16,14 @@ def own_error(error: BaseException | None) -> NasosegError | None:
     return error
 
 
-def word_error(error: BaseException) -> str:
-    """Word whatever a run raised on one screen: our own message, or the library's with its type."""
+def word_error(error: BaseException, *, trains: bool) -> str:
+    """Word whatever a run raised on one screen: our own message, or the library's with its type.
+
+    Args:
+        error: What was raised.
+        trains: Whether something was trained, with which the user can go on.
+    """
+    kept = " What was trained is kept: resume with --ckpt_path last" if trains else ""
     if (ours := own_error(error)) is not None:
         return str(ours)
     if is_out_of_memory(error):
@@ -28,16 +34,15 @@ def word_error(error: BaseException) -> str:
     if is_lost_process(error):
         return (
             f"a process of this run has ended ({one_screen(error)[:200]}): what ended it is said above, or by the"
-            " system. What was trained is kept: resume with --ckpt_path last"
+            f" system.{kept}"
         )
     if is_lost_worker(error):
         return (
             f"a data worker of this run has ended ({_own_words(error)}): often for want of memory, or of room in"
-            " /dev/shm: pass a smaller data.batch_size or fewer data.workers (0 needs no shared memory). What was"
-            " trained is kept: resume with --ckpt_path last"
+            f" /dev/shm: pass a smaller data.batch_size or fewer data.workers (0 needs no shared memory).{kept}"
         )
     if is_disk_error(error):
-        return f"{word_disk_error(error)}. What was trained is kept: resume with --ckpt_path last"
+        return f"{word_disk_error(error)}.{kept}"
     return f"{type(error).__name__}: {one_screen(error)}"
 
 

@@ -33,7 +33,7 @@ from nasoseg.cli.run_folder import (
     forget_results,
     is_beside_best,
 )
-from nasoseg.cli.training_parser import HintingParser
+from nasoseg.cli.training_parser import EXAMPLES, HintingParser
 from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.training_data import TRAINING_DATA, describe_training_data
 from nasoseg.errors import NasosegError, writing
@@ -52,13 +52,6 @@ from nasoseg.tasks.run_record import record_start, start_facts
 from nasoseg.tasks.wandb_artifacts import log_model, log_store, log_table
 from nasoseg.tasks.wandb_run import wandb_runs
 
-EXAMPLES = {
-    "fit": "nasoseg fit --config two_stage --data.store store.h5 --data.fold 0 --run runs/two_stage/fold0",
-    "validate": "nasoseg validate --config runs/two_stage/fold0/config.yaml",
-    "test": "nasoseg test --config runs/two_stage/fold0/config.yaml",
-    "predict": "nasoseg predict --config runs/two_stage/fold0/config.yaml",
-}
-
 
 def run_training(command: str, arguments: Sequence[str]) -> int:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with command-line arguments; return the exit code."""
@@ -73,7 +66,7 @@ def run_training(command: str, arguments: Sequence[str]) -> int:
         if reason is None:
             raise
         advice = advise_batch(cli.trainer, cli.model, cli.datamodule, error) if is_out_of_memory(error) else ""
-        raise NasosegError(word_error(reason) + advice) from error
+        raise NasosegError(word_error(reason, trains=command == "fit") + advice) from error
     except SystemExit:
         if cli.trainer.interrupted:  # Lightning's answer to Ctrl-C, with code 1 and without a word
             raise KeyboardInterrupt from None
@@ -217,27 +210,30 @@ class TrainingCLI(LightningCLI):
                 claim_run_folder(self.run_folder, force=self.config.force)
             if keeps:
                 self._write_run(resuming=resume is not None)
-            if self.config.channels_last:
-                self.model.to(memory_format=torch.channels_last)
-            if self.trainer.is_global_zero and not self.quiet:
-                announce(self.trainer, self.model, self.datamodule)
-            self._describe_run()
-            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
-            if self.trainer.interrupted:
-                raise KeyboardInterrupt
-            if self._is_trial:
-                self._end_trial()
-                return
+            self._train(resume)
+
+    def _train(self, resume: Path | None) -> None:
+        if self.config.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        if self.trainer.is_global_zero and not self.quiet:
+            announce(self.trainer, self.model, self.datamodule)
+        self._describe_run()
+        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=resume)
+        if self.trainer.interrupted:
+            raise KeyboardInterrupt
+        if self._is_trial:
+            self._end_trial()
+            return
+        if self.trainer.is_global_zero:
+            forget_requeue(self.run_folder)
+        check_picked(self.run_folder)
+        if self.config.test_at_end:
+            self.test()
+        else:
+            self._load()  # the best, not the last
             if self.trainer.is_global_zero:
-                forget_requeue(self.run_folder)
-            check_picked(self.run_folder)
-            if self.config.test_at_end:
-                self.test()
-            else:
-                self._load()  # the best, not the last
-                if self.trainer.is_global_zero:
-                    self._write_weights()
-                    self._write_card()
+                self._write_weights()
+                self._write_card()
 
     def validate(self) -> None:
         """Measure a checkpoint on the validation patients."""

@@ -9,6 +9,13 @@ import nasoseg
 from nasoseg.cli.run_errors import own_error
 from nasoseg.errors import NasosegError, nearest
 
+EXAMPLES = {
+    "fit": "nasoseg fit --config two_stage --data.store store.h5 --data.fold 0 --run runs/two_stage/fold0",
+    "validate": "nasoseg validate --config runs/two_stage/fold0/config.yaml",
+    "test": "nasoseg test --config runs/two_stage/fold0/config.yaml",
+    "predict": "nasoseg predict --config runs/two_stage/fold0/config.yaml",
+}
+
 
 class HintingParser(LightningArgumentParser):
     """Word a wrong key with the nearest valid ones."""
