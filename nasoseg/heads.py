@@ -4,7 +4,7 @@
 i + 1 is structure i; every pixel belongs to one of them, and where drawn structures overlap, the later one counts.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,9 +12,24 @@ from torch import Tensor
 Head = Literal["multilabel", "multiclass"]
 
 
+def checked_head(head: Head) -> Head:
+    """Return the head.
+
+    Raises:
+        ValueError: If it is none: everything here would take it for one head or the other, each in its own way.
+    """
+    if head not in get_args(Head):
+        raise ValueError(f"head {head!r}: expected one of {', '.join(map(repr, get_args(Head)))}")
+    return head
+
+
 def channels(structures: int, head: Head) -> int:
-    """Return the number of logit channels for that many structures."""
-    return structures + (head == "multiclass")
+    """Return the number of logit channels for that many structures.
+
+    Raises:
+        ValueError: If there is no such head.
+    """
+    return structures + (checked_head(head) == "multiclass")
 
 
 def probabilities(logits: Tensor, head: Head) -> Tensor:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed, nn
 
-from nasoseg.heads import Head, expand_classes, one_label
+from nasoseg.heads import Head, checked_head, expand_classes, one_label
 from nasoseg.pixel_sums import LARGEST_LOGIT, PixelSums, sum_pixels
 
 _LARGEST_WEIGHT = 30.0
@@ -46,7 +46,7 @@ class DiceLoss(nn.Module):
         super().__init__()
         if not 0 < epsilon < 1:
             raise ValueError(f"epsilon {epsilon}: expected a number between 0 and 1 (eq. 1)")
-        self.head: Head = head
+        self.head: Head = checked_head(head)
         self.epsilon = epsilon
         self.printed = printed
         self.absent = absent
@@ -99,7 +99,7 @@ class FocalLoss(nn.Module):
         super().__init__()
         if not 0 < alpha < 1 or gamma < 0:
             raise ValueError(f"alpha {alpha}, gamma {gamma}: expected 0 < alpha < 1 and gamma >= 0 (eq. 2)")
-        self.head: Head = head
+        self.head: Head = checked_head(head)
         self.alpha = alpha
         self.gamma = gamma
         self.balanced = balanced
@@ -168,7 +168,7 @@ class DiceFocalLoss(nn.Module):
         if not 0 < beta < 1:
             raise ValueError(f"beta {beta}: expected a number between 0 and 1 (eq. 3)")
         self.beta = beta
-        self.head: Head = head
+        self.head: Head = checked_head(head)
         self.dice = DiceLoss(head=head, epsilon=epsilon, printed=printed, absent=absent)
         self.focal = FocalLoss(head=head, alpha=alpha, gamma=gamma, balanced=balanced)
 
@@ -194,7 +194,7 @@ class StagedLoss(nn.Module):
 
     def __init__(self, loss: nn.Module, *, weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        if weights is not None and (min(weights) < 0 or sum(weights) <= 0):
+        if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
             raise ValueError(f"weights {list(weights)}: expected numbers of 0 or more, not all 0")
         self.loss = loss
         self.weights = None if weights is None else tuple(weights)

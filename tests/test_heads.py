@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import nasoseg
 from nasoseg import heads
+from nasoseg.models import Coupling
 
 
 @pytest.mark.parametrize(("dtype", "bits"), [(np.int32, 16), (np.int64, 64)])
@@ -39,3 +42,21 @@ def test_structure_logits_of_a_softmax_are_log_odds():
     assert torch.isfinite(heads.structure_logits(torch.tensor([0.0, 500.0]).view(1, 2, 1, 1), "multiclass")).all()
     assert heads.channels(4, "multiclass") == 5
     assert heads.channels(4, "multilabel") == 4
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda head: nasoseg.TwoStageUNet(labels=["Brainstem"], width=4, head=head),
+        lambda head: nasoseg.UNet(labels=["Brainstem"], width=4, head=head),
+        lambda head: nasoseg.SingleNetwork(labels=["Brainstem"], network=nn.Conv2d(1, 1, 1), head=head),
+        lambda head: nasoseg.DiceLoss(head=head),
+        lambda head: nasoseg.FocalLoss(head=head),
+        lambda head: nasoseg.DiceFocalLoss(head=head),
+        Coupling,
+    ],
+)
+def test_an_unknown_head_is_refused(made):
+    """It was one head for the channels and the other for the probabilities, and the focal loss took it for sigmoids."""
+    with pytest.raises(ValueError, match="head 'softmax': expected one of 'multilabel', 'multiclass'"):
+        made("softmax")

@@ -106,7 +106,7 @@ def test_stages_are_weighted_and_all_told_what_is_annotated():
     assert StagedLoss(loss, weights=[0, 0.5])(stages, target)[0] == 5
     assert StagedLoss(loss, weights=[3, 1])(stages, target)[0] == 3.5
     assert StagedLoss(loss)(stages[:1], target)[0] == 3
-    for weights in ([0, 0], [-1, 3]):
+    for weights in ([0, 0], [-1, 3], []):
         with pytest.raises(ValueError, match="numbers of 0 or more, not all 0"):
             StagedLoss(loss, weights=weights)
     with pytest.raises(ValueError, match="2 weights for 1 stages"):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from nasoseg.heads import Head, probabilities
+from nasoseg.heads import Head, checked_head, probabilities
 
 
 class Coupling(nn.Module):
@@ -18,7 +18,7 @@ class Coupling(nn.Module):
 
     def __init__(self, head: Head = "multilabel") -> None:
         super().__init__()
-        self.head: Head = head
+        self.head: Head = checked_head(head)
 
     def in_channels(self, features: int, classes: int) -> int:
         """Return the channels that ``join`` gives for that many feature channels and logit channels."""

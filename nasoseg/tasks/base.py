@@ -15,7 +15,7 @@ from nasoseg.data.datamodule import SliceDataModule
 from nasoseg.data.dataset import Sample
 from nasoseg.data.training_data import TRAINING_DATA, TrainingData, describe_training_data
 from nasoseg.errors import NasosegError
-from nasoseg.heads import Head, channels, decide, expand_planes, structure_logits, structure_probabilities
+from nasoseg.heads import Head, channels, checked_head, decide, expand_planes, structure_logits, structure_probabilities
 from nasoseg.losses import DiceFocalLoss, StagedLoss
 from nasoseg.metrics import OverlapMetrics, Scores, StreamingAUC, SurfaceMetrics, merge_scores
 from nasoseg.tasks.sharing import Shareable
@@ -44,7 +44,7 @@ class SegmentationTask(Shareable, lightning.LightningModule):
         lr_interval: Whether the schedule counts epochs or optimiser steps.
 
     Raises:
-        ValueError: If the loss is made for another head.
+        ValueError: If there is no such head, or the loss is made for another.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SegmentationTask(Shareable, lightning.LightningModule):
         super().__init__()
         self.labels = structure_names.names(labels)
         self.in_channels = in_channels
-        self.head: Head = head
+        self.head: Head = checked_head(head)
         self.network = network
         made_for = getattr(loss, "head", head)
         if isinstance(made_for, str) and made_for != head:

@@ -33,7 +33,8 @@ class TwoStageUNet(SegmentationTask):
 
     Raises:
         ValueError: If the channels of the parts do not fit together; says which and what was expected; if
-            ``stage1_scale`` is neither 1 nor 1/n; if the coupling or the loss is made for another head.
+            ``stage1_scale`` is neither 1 nor 1/n; if there is no such head, or the coupling or the loss is made for
+            another.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class TwoStageUNet(SegmentationTask):
         stage1_scale: float = 1.0,
         **task: Any,
     ) -> None:
-        classes = channels(len(labels), head)
+        classes = channels(len(structure_names.names(labels)), head)
         if pooling == "msp":
             pooling = MultiScalePooling(in_channels, width)
         features = in_channels if pooling is None else channels_out("pooling", pooling, in_channels)

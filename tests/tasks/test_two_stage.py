@@ -47,6 +47,12 @@ def test_starts_at_the_rarity_of_structures():
     assert 0.001 < residual.mean() < 0.05
 
 
+def test_no_structure_is_refused_as_that():
+    """It was said that stage 1 does not take its channels."""
+    with pytest.raises(nasoseg.NasosegError, match="labels: found an empty list"):
+        nasoseg.TwoStageUNet(labels=[])
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
