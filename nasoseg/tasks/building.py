@@ -140,8 +140,8 @@ def _check_trusted(blueprint: Any, where: str) -> None:
         if isinstance(node, str):
             if _is_file(node):
                 raise NasosegError(
-                    f"{where}: names the file {node[:200]!r}, which would be read as a config: pass trust=True if you"
-                    " know where the two come from"
+                    f"{where}: names the file {node[:200]!r}, which would be read as a config: pass trust=True (the"
+                    " command line: --trust) if you know where the two come from"
                 )
             try:
                 inner = yaml.safe_load(node)  # the parser reads a string as YAML
@@ -175,8 +175,8 @@ def _is_file(text: str) -> bool:
 def _check_name(named: str, where: str) -> None:
     if not (named.startswith(TRUSTED) and _is_part(named)):
         raise NasosegError(
-            f"{where}: names the class {named!r}, whose code would run: pass trust=True if you know where the file"
-            " comes from"
+            f"{where}: names the class {named!r}, whose code would run: pass trust=True (the command line: --trust) if"
+            " you know where the file comes from"
         )
 
 

@@ -133,7 +133,7 @@ def test_a_class_named_without_class_path_does_not_slip_through(run, loss, tmp_p
 def test_a_short_class_path_does_not_slip_through(run):
     """A bare class name is looked up by the parser: only a named module can be trusted."""
     change_config(run, lambda config: config["model"].update(class_path="UNet"))
-    with pytest.raises(NasosegError, match="trust=True"):
+    with pytest.raises(NasosegError, match=r"trust=True \(the command line: --trust\)"):
         nasoseg.load(run)
 
 
