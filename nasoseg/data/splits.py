@@ -182,6 +182,11 @@ def make_split(
     slices = {key: len(store.voxels[key]) for key in store.keys}
     patients = len({patient_of(key) for key in slices})
     most, unit = (patients, "patients") if protocol == "clean" else (sum(slices.values()), "slices")
+    if most < 2:
+        raise NasosegError(
+            f"{store.path}: {unit} to deal to folds: found {most}, expected {3 if protocol == 'clean' else 2} or more:"
+            " prepare more patients"
+        )
     if not 2 <= folds <= most:
         raise NasosegError(
             f"folds: found {folds}, expected 2 to {most}: {store.path} has {most} {unit}: ask for other folds, or"

@@ -213,6 +213,8 @@ def test_three_patients_are_the_fewest_that_can_be_trained_validated_and_tested(
         len(fold.test) for fold in make_split(write_tiny(tmp_path / "five.h5", [[True]] * 5, [1] * 5), folds=3).folds
     ]
     assert sizes == [2, 2, 1]
+    with pytest.raises(NasosegError, match=r"one\.h5: patients to deal to folds: found 1, expected 3 or more"):
+        make_split(write_tiny(tmp_path / "one.h5", [[True]], [1]))
 
 
 def test_two_patients_cannot_be_trained_validated_and_tested(tmp_path):
