@@ -21,7 +21,7 @@ class Stopper(lightning.Callback):
 @pytest.fixture
 def run(trained, tmp_path):
     """A run folder of its own, whose last weights are all 0."""
-    run = shutil.copytree(trained[0], tmp_path / "run")
+    run = shutil.copytree(trained[0], tmp_path / "run", ignore=shutil.ignore_patterns("predictions"))
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     for tensor in checkpoint["state_dict"].values():
         tensor.zero_()
